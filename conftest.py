@@ -1,0 +1,3 @@
+"""Only what the repository's own runs need."""
+
+pytest_plugins = ["pytester"]

@@ -1,0 +1,180 @@
+"""Owns the comparison behind a verdict: the rule, the numbers it is applied to, and the decision, on log scale.
+
+Formulas: gate.md, section 6.4. It knows no words for a reader; those are gate.py's.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from perfsuite.core.errors import OptionError
+from perfsuite.core.metrics import Direction, Statistic
+from perfsuite.core.noise import Noise, Spread, iteration_variance, moderated, squares_of
+from perfsuite.core.statistics import FloatArray, session_estimates
+from perfsuite.core.verdict import Outcome
+
+MISSED_PASS = 0.01
+"""Chance that a regression of exactly the tolerance passes (gate.md's beta), over all looks."""
+AGREEING_SESSIONS = 3
+"""Candidate sessions that must each be worse by half the tolerance before anything fails."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What is asked of one metric: the statistic, the tolerance, and the chances of error that are accepted."""
+
+    statistic: Statistic
+    tolerance: float = 0.05
+    gates: int = 1
+    looks: int = 6
+    family_error: float = 0.001
+    direction: Direction = Direction.LOWER_IS_BETTER
+
+    def __post_init__(self) -> None:
+        if not 0 < self.tolerance <= 1:
+            raise OptionError(f"tolerance: {self.tolerance!r} is not allowed; it must be above 0 and at most 1 (100 %)")
+        if not 0 < self.family_error < 1:
+            raise OptionError(f"family error: {self.family_error!r} is not allowed; it must be between 0 and 1")
+        if self.gates < 1 or self.looks < 1:
+            raise OptionError(f"gates {self.gates}, looks {self.looks}: not allowed; both must be 1 or above")
+
+    @property
+    def limit(self) -> float:
+        """The tolerance as a logarithm (theta_T)."""
+        return math.log1p(self.tolerance)
+
+    @property
+    def alpha(self) -> float:
+        """The chance of a false alarm that one look at one gate may have: Bonferroni over gates and looks."""
+        return self.family_error / (self.gates * self.looks)
+
+    def pass_limit(self, n: int) -> float:
+        """The bound a pass stays below, kappa theta_T; lower for a tail, of whose shift a session of `n` samples shows only a part."""
+        p = self.statistic.probability
+        if p is None or not self.statistic.is_tail:
+            return self.limit
+        return self.limit * (1 - 0.6 / math.sqrt(n * (1 - p)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contrast:
+    """The candidate against the baseline, `theta` positive for worse.
+
+    `m` baseline and `k` candidate sessions of `n` samples each; `agreeing` candidate sessions are worse by half the
+    tolerance. `slow_baseline` and `slow_candidate` count the samples of a tail's gate that are worse than the
+    baseline's level by half the tolerance.
+    """
+
+    theta: float
+    spread: Spread
+    m: int
+    k: int
+    n: int
+    agreeing: int
+    slow_baseline: int = 0
+    slow_candidate: int = 0
+
+    def reach(self, error: float) -> float:
+        """How far a one-sided bound with this chance of error lies from theta."""
+        return student(error, self.spread.freedom) * self.spread.sd * math.sqrt(1 / self.m + 1 / self.k)
+
+    def tail_chance(self) -> float:
+        """Fisher's exact test, one-sided: the chance of that many slow candidate samples among all slow ones."""
+        return hypergeometric_tail(
+            self.slow_candidate,
+            population=self.n * (self.m + self.k),
+            marked=self.slow_baseline + self.slow_candidate,
+            drawn=self.n * self.k,
+        )
+
+
+def student(error: float, freedom: float) -> float:
+    """The t that Student's distribution exceeds with chance `error`."""
+    return -float(special.stdtrit(freedom, error))
+
+
+def hypergeometric_tail(least: int, *, population: int, marked: int, drawn: int) -> float:
+    """The chance of at least `least` marked ones among `drawn` of a population without replacement."""
+    hits = np.arange(max(least, marked + drawn - population), min(marked, drawn) + 1)
+    if least <= max(0, marked + drawn - population):
+        return 1.0
+    logs: FloatArray = (
+        _log_choose(marked, hits) + _log_choose(population - marked, drawn - hits) - _log_choose(population, drawn)
+    )
+    return float(min(1.0, np.exp(logs).sum()))
+
+
+def _log_choose(n: int, k: NDArray[Any] | int) -> FloatArray:
+    logs: FloatArray = special.gammaln(n + 1) - special.gammaln(np.add(k, 1)) - special.gammaln(np.subtract(n + 1, k))
+    return logs
+
+
+def compare(baseline: FloatArray, candidate: FloatArray, rule: Rule, noise: Noise | None) -> Contrast:
+    """The numbers of the comparison; a row per session, at least two rows and one."""
+    sign = rule.direction.value
+    stored, measured = (session_estimates(rows, rule.statistic) for rows in (baseline, candidate))
+    (m, n), k = baseline.shape, len(candidate)
+    level = float(stored.mean())
+    spread = moderated(
+        noise,
+        squares=squares_of(stored) + squares_of(measured),
+        freedom=m + k - 2,
+        covariate=iteration_variance(baseline, rule.statistic),
+    )
+    contrast = Contrast(
+        theta=sign * (float(measured.mean()) - level),
+        spread=spread,
+        m=m,
+        k=k,
+        n=n,
+        agreeing=int(np.sum(sign * (measured - level) > rule.limit / 2)),
+    )
+    if not rule.statistic.is_tail:
+        return contrast
+    slow = [
+        int(np.sum(sign * (np.log(rows) - level) > math.log1p(rule.tolerance / 2))) for rows in (baseline, candidate)
+    ]
+    return replace(contrast, slow_baseline=slow[0], slow_candidate=slow[1])
+
+
+def baseline_spread(baseline: FloatArray, statistic: Statistic, noise: Noise | None) -> Spread:
+    """The moderated spread of the baseline alone, before any candidate is seen."""
+    return moderated(
+        noise,
+        squares=squares_of(session_estimates(baseline, statistic)),
+        freedom=len(baseline) - 1,
+        covariate=iteration_variance(baseline, statistic),
+    )
+
+
+def decide(contrast: Contrast, rule: Rule) -> Outcome:
+    """IMPROVED, PASSED, REGRESSED or INCONCLUSIVE.
+
+    A change that is certainly below the tolerance passes even where it is certainly above zero.
+    """
+    if contrast.theta + contrast.reach(rule.alpha) < 0:
+        return Outcome.IMPROVED
+    if contrast.theta + contrast.reach(MISSED_PASS / rule.looks) < rule.pass_limit(contrast.n):
+        return Outcome.PASSED
+    worse = contrast.theta - contrast.reach(rule.alpha) > 0 and contrast.agreeing >= AGREEING_SESSIONS
+    if worse and (not rule.statistic.is_tail or contrast.tail_chance() < rule.alpha):
+        return Outcome.REGRESSED
+    return Outcome.INCONCLUSIVE
+
+
+def smallest_tolerance(sd: float, *, m: int, k: int, freedom: float, alpha: float) -> float:
+    """The slowdown that is found in 99 % of cases (gate.md 6.9), as a fraction.
+
+    exp[(t(1 - alpha; nu) + z_0.99) s sqrt(1/m + 1/k)] - 1 for `m` baseline and `k` candidate sessions of sd s.
+    """
+    quantiles = student(alpha, freedom) + float(special.ndtri(0.99))
+    return ratio(quantiles * sd * math.sqrt(1 / m + 1 / k))
+
+
+def ratio(theta: float) -> float:
+    """The relative change that a difference of logarithms means; huge ones are cut at 1e300."""
+    return math.expm1(min(theta, 690.0))

@@ -1,0 +1,25 @@
+"""Owns the errors that perfsuite raises on purpose; each message is one line: where, what was found, what to do."""
+
+
+class PerfsuiteError(Exception):
+    """Base of every error a user can cause or meet; `str(error)` is one line fit for a terminal."""
+
+
+class OptionError(PerfsuiteError):
+    """A flag, ini value or marker argument that cannot be used."""
+
+
+class StrategyUnavailableError(PerfsuiteError):
+    """A strategy cannot run here: package, device or model feature missing; the text holds the remedy."""
+
+
+class ModelLoadError(PerfsuiteError):
+    """A model name, folder or checkpoint that cannot be loaded."""
+
+
+class BaselineError(PerfsuiteError):
+    """A stored file that is broken, of a foreign schema, edited by hand, or cannot be written."""
+
+
+class WorkerError(PerfsuiteError):
+    """A session's process died, hung or broke; the text names the stage and keeps its last output."""

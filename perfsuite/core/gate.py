@@ -1,0 +1,146 @@
+"""Owns the verdict on one metric of one cell: its numbers, its reason, and what would decide it.
+
+The session is the datum, never the sample; the formulas are gate.md, section 6. It knows neither cells nor baselines.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from perfsuite.core.contrast import Contrast, Rule, baseline_spread, compare, decide, ratio, smallest_tolerance
+from perfsuite.core.errors import OptionError
+from perfsuite.core.metrics import Direction
+from perfsuite.core.noise import Noise, samples_needed
+from perfsuite.core.remedy import agreement, doubt, obstacle, remedy_for, sessions_can_decide
+from perfsuite.core.statistics import (
+    FloatArray,
+    UnusableSamplesError,
+    first_common,
+    readable,
+    session_estimates,
+    statistic_named,
+)
+from perfsuite.core.verdict import Interval, Outcome, Verdict
+
+Sessions = Sequence[Sequence[float]]
+
+LEAST_BASELINE_SESSIONS, ADVISED_BASELINE_SESSIONS = 2, 5
+
+
+def judge(
+    baseline: Sessions,
+    candidate: Sessions,
+    *,
+    metric: str = "median",
+    tolerance: float = 0.05,
+    noise: Noise | None = None,
+    gates: int = 1,
+    looks: int = 6,
+    family_error: float = 0.001,
+    direction: Direction = Direction.LOWER_IS_BETTER,
+) -> Verdict:
+    """The verdict on one metric; samples in any unit, the same on both sides, in the order taken.
+
+    `metric` is 'median', 'mean', 'p95' or 'p99'; `gates` counts the verdicts of the whole run, `looks` the sessions a
+    candidate may get. Bad samples never raise, they give INVALID; OptionError for an argument that cannot be used.
+    """
+    rule = Rule(
+        statistic=statistic_named(metric),
+        tolerance=tolerance,
+        gates=gates,
+        looks=looks,
+        family_error=family_error,
+        direction=direction,
+    )
+    if noise is not None and noise.statistic is not rule.statistic:
+        raise OptionError(f"noise: it was fitted for {noise.statistic.value!r}, not for {metric!r}; fit it again")
+    counts = _uncompared(metric, tolerance, baseline, candidate)
+    try:
+        stored, measured = _read(baseline, "baseline"), _read(candidate, "candidate")
+    except UnusableSamplesError as error:
+        return replace(counts, reason=str(error), remedy="measure that session again")
+    n = min(session.size for session in (*stored, *measured))
+    return _judge(first_common(stored, n), first_common(measured, n), counts, rule, noise)
+
+
+def _uncompared(metric: str, tolerance: float, baseline: Sessions, candidate: Sessions) -> Verdict:
+    return Verdict(
+        metric=metric,
+        outcome=Outcome.INVALID,
+        tolerance=tolerance,
+        baseline_sessions=len(baseline),
+        candidate_sessions=len(candidate),
+    )
+
+
+def _read(sessions: Sessions, side: str) -> list[FloatArray]:
+    arrays = []
+    for number, values in enumerate(sessions, start=1):
+        try:
+            arrays.append(readable(values))
+        except UnusableSamplesError as error:
+            raise UnusableSamplesError(f"{side} session {number}: {error}") from error
+    if not arrays:
+        raise UnusableSamplesError(f"{side}: no sessions")
+    return arrays
+
+
+def _judge(baseline: FloatArray, candidate: FloatArray, counts: Verdict, rule: Rule, noise: Noise | None) -> Verdict:
+    stored, measured = (float(session_estimates(rows, rule.statistic).mean()) for rows in (baseline, candidate))
+    verdict = replace(
+        counts,
+        outcome=Outcome.INCONCLUSIVE,
+        baseline=math.exp(stored),
+        candidate=math.exp(measured),
+        change=ratio(measured - stored),
+        samples=baseline.shape[1],
+    )
+    if len(baseline) < LEAST_BASELINE_SESSIONS:
+        return replace(
+            verdict,
+            reason="one baseline session says nothing of the noise between sessions",
+            remedy=f"{ADVISED_BASELINE_SESSIONS} baseline sessions, {LEAST_BASELINE_SESSIONS} at least",
+        )
+    contrast = compare(baseline, candidate, rule, noise)
+    verdict = replace(verdict, interval=_interval(contrast, rule))
+    blocked = obstacle(baseline, rule, noise) if rule.statistic.is_tail else None
+    if blocked is not None:
+        return replace(verdict, reason=blocked[0], remedy=blocked[1])
+    outcome = decide(contrast, rule)
+    if outcome is Outcome.INCONCLUSIVE:
+        return replace(
+            verdict,
+            reason=doubt(contrast, rule),
+            remedy=remedy_for(contrast, rule),
+            sessions_help=sessions_can_decide(contrast, rule),
+        )
+    return replace(verdict, outcome=outcome, reason=agreement(contrast, rule) if outcome.fails else "")
+
+
+def _interval(contrast: Contrast, rule: Rule) -> Interval:
+    """95 %, two-sided, of the change in its natural sign."""
+    natural, reach = rule.direction.value * contrast.theta, contrast.reach(0.025)
+    return Interval(low=ratio(natural - reach), high=ratio(natural + reach))
+
+
+def minimum_detectable(
+    baseline: Sessions,
+    *,
+    metric: str = "median",
+    noise: Noise | None = None,
+    gates: int = 1,
+    looks: int = 6,
+    family_error: float = 0.001,
+) -> float | None:
+    """The smallest tolerance this baseline can gate with `looks` candidate sessions, as a fraction (gate.md 6.9).
+
+    `None` if it can gate none: fewer than two sessions, or too few samples for a tail. UnusableSamplesError for
+    sessions nothing can be computed of, OptionError for an unknown metric.
+    """
+    rule = Rule(statistic=statistic_named(metric), gates=gates, looks=looks, family_error=family_error)
+    rows = first_common(_read(baseline, "baseline"))
+    m, n = rows.shape
+    if m < LEAST_BASELINE_SESSIONS or n < samples_needed(rule.statistic):
+        return None
+    spread = baseline_spread(rows, rule.statistic, noise)
+    return smallest_tolerance(spread.sd, m=m, k=looks, freedom=spread.freedom + looks - 1, alpha=rule.alpha)

@@ -1,0 +1,188 @@
+"""Owns the spread between sessions: a prior fitted to a whole suite, and one cell's variance moderated by it.
+
+A few sessions of one cell say little about its spread; sixty cells together say what is usual (Smyth 2004, limma's
+`squeezeVar` with a trend). Everything here is on the scale of logarithms, so the unit of the samples does not matter.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from perfsuite.core.metrics import Statistic
+from perfsuite.core.statistics import (
+    FloatArray,
+    UnusableSamplesError,
+    first_common,
+    readable,
+    session_estimates,
+    statistic_named,
+)
+
+LEAST_CELLS = 10
+"""Cells a prior is fitted to at least; with fewer there is none."""
+LARGEST_PRIOR_DF = 60.0
+TAIL_EXPECTED = 3
+"""Samples that must be expected beyond a tail quantile: 60 samples for P95, 300 for P99."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """How much the sessions of a usual cell differ in one statistic.
+
+    The variance expected of a cell is `exp(intercept + digamma(d0/2) - log(d0/2) + slope * log covariate)` with
+    d0 = `prior_df`; 0 means no prior. Below `least_covariate`, the smallest the trend was fitted on, that one holds: a
+    coarse clock must not promise a quiet cell. `level_sd` is the median over cells of the sd of the sessions' log
+    medians. `ignored` says which cells took no part and why.
+    """
+
+    statistic: Statistic
+    cells: int
+    intercept: float = 0.0
+    slope: float = 0.0
+    prior_df: float = 0.0
+    least_covariate: float = 0.0
+    level_sd: float | None = None
+    ignored: tuple[str, ...] = ()
+
+    def prior_variance(self, covariate: float) -> float:
+        """The variance of a session estimate expected at this covariate (gate.md 6.3, step 3); 0 without a prior."""
+        if not self.prior_df:
+            return 0.0
+        trend = self.intercept + self.slope * math.log(max(covariate, self.least_covariate))
+        return math.exp(trend - _log_bias(self.prior_df))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """A cell's moderated variance between sessions, and the degrees of freedom behind it (prior included)."""
+
+    variance: float
+    freedom: float
+
+    @property
+    def sd(self) -> float:
+        return math.sqrt(self.variance)
+
+
+def moderated(noise: Noise | None, *, squares: float, freedom: int, covariate: float) -> Spread:
+    """The cell's own sum of squares joined with the prior: (d0 s0^2 + SS) / (d0 + d) (gate.md 6.3, step 4)."""
+    prior_df = noise.prior_df if noise else 0.0
+    prior = prior_df * noise.prior_variance(covariate) if noise else 0.0
+    return Spread(variance=(prior + squares) / (prior_df + freedom), freedom=prior_df + freedom)
+
+
+def squares_of(estimates: FloatArray) -> float:
+    """The sum of squared deviations from the mean."""
+    return float(np.sum((estimates - estimates.mean()) ** 2))
+
+
+def iteration_variance(sessions: FloatArray, statistic: Statistic) -> float:
+    """The variance that a session estimate would have from its samples alone (gate.md 6.3, v_c).
+
+    `sessions` has a row per session. For a quantile: half the distance of the quantiles at p -+ sqrt(p(1-p)/n) of the
+    pooled logarithms, squared; for the mean: their variance over n. Each session's logarithms are centred first.
+    """
+    logs = np.log(sessions)
+    n, p = logs.shape[1], statistic.probability
+    if p is None:
+        return float((logs - logs.mean(axis=1, keepdims=True)).var() / n)
+    centred = logs - np.median(logs, axis=1, keepdims=True)
+    reach = math.sqrt(p * (1 - p) / n)
+    low, high = np.quantile(centred, [max(0.0, p - reach), min(1.0, p + reach)])
+    return float(((high - low) / 2) ** 2)
+
+
+def samples_needed(statistic: Statistic) -> int:
+    """How many samples a session needs for this statistic to be gated: n(1 - p) >= 3 for a tail, else 1."""
+    p = statistic.probability
+    return math.ceil(TAIL_EXPECTED / (1 - p)) if p is not None and statistic.is_tail else 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CellNoise:
+    variance: float
+    covariate: float
+    freedom: int
+    level_sd: float
+
+
+def fit_noise(cells: Iterable[Sequence[Sequence[float]]], metric: str) -> Noise:
+    """The prior of one metric ('median', 'mean', 'p95' or 'p99'), fitted to the baseline sessions of all cells.
+
+    A cell is left out, and `ignored` says why, if it has fewer than two sessions, a session that `readable` refuses,
+    too few samples for a tail, or no spread at all. With fewer than 10 cells left there is no prior. OptionError for
+    an unknown metric.
+    """
+    statistic = statistic_named(metric)
+    measured, ignored = [], []
+    for number, sessions in enumerate(cells, start=1):
+        try:
+            measured.append(_cell_noise(sessions, statistic))
+        except UnusableSamplesError as error:
+            ignored.append(f"cell {number}: {error}")
+    if len(measured) < LEAST_CELLS:
+        return Noise(statistic=statistic, cells=len(measured), level_sd=_level_sd(measured), ignored=tuple(ignored))
+    return _fit(measured, statistic, tuple(ignored))
+
+
+def _cell_noise(sessions: Sequence[Sequence[float]], statistic: Statistic) -> _CellNoise:
+    if len(sessions) < 2:
+        raise UnusableSamplesError(f"the number of sessions is {len(sessions)}, 2 are needed")
+    rows = first_common([readable(session) for session in sessions])
+    if rows.shape[1] < samples_needed(statistic):
+        raise UnusableSamplesError(f"{rows.shape[1]} samples a session, {samples_needed(statistic)} are needed")
+    variance = float(session_estimates(rows, statistic).var(ddof=1))
+    covariate = iteration_variance(rows, statistic)
+    if not (variance > 0 and covariate > 0):
+        raise UnusableSamplesError("its sessions or samples do not differ at all")
+    levels = session_estimates(rows, Statistic.P50)
+    return _CellNoise(
+        variance=variance, covariate=covariate, freedom=len(sessions) - 1, level_sd=float(levels.std(ddof=1))
+    )
+
+
+def _level_sd(cells: Sequence[_CellNoise]) -> float | None:
+    return float(np.median([cell.level_sd for cell in cells])) if cells else None
+
+
+def _fit(cells: Sequence[_CellNoise], statistic: Statistic, ignored: tuple[str, ...]) -> Noise:
+    """Steps 1 and 2 of gate.md 6.3: the trend of the unbiased log variances, and what is left around it."""
+    x = np.log([cell.covariate for cell in cells])
+    e = np.array([math.log(cell.variance) + _log_bias(cell.freedom) for cell in cells])
+    centred = x - x.mean()
+    scatter = float(centred @ centred)
+    slope = float(centred @ e) / scatter if scatter > 1e-12 else 0.0
+    residuals = e - e.mean() - slope * centred
+    sampling = float(np.mean([special.polygamma(1, cell.freedom / 2) for cell in cells]))
+    return Noise(
+        statistic=statistic,
+        cells=len(cells),
+        intercept=float(e.mean() - slope * x.mean()),
+        slope=slope,
+        prior_df=_prior_df(float(residuals @ residuals) / (len(cells) - 2) - sampling),
+        least_covariate=min(cell.covariate for cell in cells),
+        level_sd=_level_sd(cells),
+        ignored=ignored,
+    )
+
+
+def _log_bias(freedom: float) -> float:
+    """How far the logarithm of a sample variance lies below the true variance's on average."""
+    return float(math.log(freedom / 2) - special.digamma(freedom / 2))
+
+
+def _prior_df(excess: float) -> float:
+    """The d0 with trigamma(d0/2) = `excess` variance, at most 60; 60 too if the cells differ no more than by chance.
+
+    Halving an interval: trigamma falls strictly, and 100 halvings are exact to the last digit.
+    """
+    if excess <= special.polygamma(1, LARGEST_PRIOR_DF / 2):
+        return LARGEST_PRIOR_DF
+    low, high = 0.0, LARGEST_PRIOR_DF
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if special.polygamma(1, middle / 2) > excess else (low, middle)
+    return (low + high) / 2

@@ -1,0 +1,115 @@
+"""Owns what a run was asked to do, already validated; it knows neither argv nor ini files, only their texts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from perfsuite.core.errors import OptionError
+from perfsuite.core.metrics import Metric, Statistic, parse_metric
+from perfsuite.core.units import parse_percent
+from perfsuite.core.workload import DEFAULT_SAMPLING, ModelSpec, SamplingParams
+
+DEFAULT_PROMPT_LENGTHS = (10, 50, 100, 150, 200, 250, 300, 350, 400)
+
+DEFAULT_TOLERANCES: Mapping[Metric, float] = MappingProxyType(
+    {
+        Metric(series="ttft", statistic=Statistic.P50): 0.05,
+        Metric(series="ttft", statistic=Statistic.P99): 0.10,
+        Metric(series="tpot", statistic=Statistic.P50): 0.05,
+        Metric(series="e2e", statistic=Statistic.P50): 0.05,
+    }
+)
+"""The slowdown that must not get through, per gated metric; 5 % for the median, 10 % for a tail."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureOptions:
+    """How one session measures a cell.
+
+    `samples` one-token requests for TTFT and `decode_samples` full ones for TPOT, ITL and E2E, taken in blocks of at
+    most `block_size`; `warmup` requests of each kind before them. `injected_slowdown` 0.1 makes every event of the
+    strategy 10 % later, to prove that the gate sees it. `silence_ns` is how long a session may say nothing before it
+    counts as hung.
+    """
+
+    samples: int = 300
+    decode_samples: int = 30
+    block_size: int = 20
+    warmup: int = 10
+    injected_slowdown: float = 0.0
+    silence_ns: int = 600 * 10**9
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "decode_samples", "block_size"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name}: {getattr(self, name)} is not allowed; it must be 1 or above")
+        if self.warmup < 0:
+            raise OptionError(f"warmup: {self.warmup} is not allowed; it must be 0 or above")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateOptions:
+    """How verdicts are reached.
+
+    `sessions` is how many sessions a cell gets at most (the looks of the sequential rule) when judging;
+    `baseline_sessions` how many `--save-baseline` takes. `family_error` is the accepted chance that a whole run on
+    identical code has one false alarm. `ignored_environment` names keys that need not agree.
+    """
+
+    tolerances: Mapping[Metric, float] = field(default_factory=lambda: DEFAULT_TOLERANCES)
+    sessions: int = 6
+    baseline_sessions: int = 5
+    budget_ns: int | None = None
+    family_error: float = 0.001
+    strict: bool = False
+    ignored_environment: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.sessions < 1 or self.baseline_sessions < 1:
+            raise OptionError("sessions: at least one session is needed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The default matrix of a run, and how it is measured and judged."""
+
+    strategies: tuple[str, ...] = ("eager",)
+    models: tuple[ModelSpec, ...] = (ModelSpec(name="tiny"),)
+    prompt_lengths: tuple[int, ...] = DEFAULT_PROMPT_LENGTHS
+    output_tokens: int = 32
+    batch_size: int = 1
+    sampling: SamplingParams = DEFAULT_SAMPLING
+    seed: int = 0
+    measure: MeasureOptions = MeasureOptions()
+    gate: GateOptions = GateOptions()
+    save_baseline: bool = False
+
+
+def parse_lengths(text: str, *, where: str) -> tuple[int, ...]:
+    """Prompt lengths from '10,50,100', ascending; duplicates, blanks and numbers below 1 are refused."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) >= 1 for part in parts):
+        raise OptionError(f"{where}: {text!r} is not a list of lengths; write whole numbers from 1 up, '10,50,100'")
+    lengths = sorted(int(part) for part in parts)
+    if len(set(lengths)) != len(lengths):
+        raise OptionError(f"{where}: {text!r} names a length twice")
+    return tuple(lengths)
+
+
+def parse_tolerances(text: str, *, where: str) -> dict[Metric, float]:
+    """Tolerances from 'ttft.p50=5%,ttft.p99=10%'; 'off' instead of a percentage takes a metric out (value 0)."""
+    result: dict[Metric, float] = {}
+    for part in text.split(","):
+        name, equals, amount = part.partition("=")
+        if not equals:
+            raise OptionError(f"{where}: {part.strip()!r} has no '='; write METRIC=PERCENT, for example 'ttft.p50=5%'")
+        metric = parse_metric(name, where=where)
+        if metric in result:
+            raise OptionError(f"{where}: {metric.key!r} is given twice")
+        result[metric] = 0.0 if amount.strip() == "off" else parse_percent(amount, where=f"{where} ({metric.key})")
+    return result
+
+
+def merge_tolerances(base: Mapping[Metric, float], changes: Mapping[Metric, float]) -> dict[Metric, float]:
+    """`base` with `changes` laid over it; a change to 0 takes the metric out of the gate."""
+    return {metric: tolerance for metric, tolerance in {**base, **changes}.items() if tolerance > 0}

@@ -1,0 +1,102 @@
+"""Owns what one session says about one cell."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from perfsuite.core.matrix import Cell
+from perfsuite.core.sample import Failure, Phase, Sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartupPhase:
+    """One part of getting ready ('load', 'compile', 'capture', 'first call') and how long it took."""
+
+    name: str
+    duration_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Bytes: the weights, the peak of the strategy's own allocator, and the peak of the session's host memory.
+
+    `None` where it cannot be known (an engine in another process, an endpoint).
+    """
+
+    weights: int | None = None
+    peak_allocated: int | None = None
+    peak_reserved: int | None = None
+    host_peak: int | None = None
+
+    @property
+    def headline(self) -> int | None:
+        """What a table shows: device memory where there is a device, else host memory."""
+        return self.peak_reserved if self.peak_reserved is not None else self.host_peak
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Proof that the strategy engaged; `None` means that the strategy has no such thing, 0 that it did not happen.
+
+    Counts cover the session; `recompiles` those inside the measured window. `notes` name choices that matter to the
+    numbers, such as the attention kernel.
+    """
+
+    graphs_captured: int | None = None
+    graphs_replayed: int | None = None
+    compiled_regions: int | None = None
+    graph_breaks: int | None = None
+    recompiles: int | None = None
+    engines: int | None = None
+    kernel_fallbacks: int | None = None
+    cached_prefix_hits: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where a recording was made. `must_agree` decides whether two recordings are comparable, `noted` does not."""
+
+    device: str
+    must_agree: Mapping[str, str]
+    noted: Mapping[str, str]
+
+    @property
+    def slug(self) -> str:
+        """The device as a folder name: 'nvidia-h100-80gb-hbm3'."""
+        kept = "".join(c if c.isalnum() or c == "." else "-" for c in self.device.lower())
+        return "-".join(part for part in kept.split("-") if part)
+
+    def differences(self, other: "Environment", *, ignore: frozenset[str] = frozenset()) -> tuple[str, ...]:
+        """One phrase per key that must agree and does not: "torch: '2.11.0' there, '2.13.0' here"."""
+        keys = sorted((set(self.must_agree) | set(other.must_agree)) - ignore)
+        pairs = ((key, self.must_agree.get(key), other.must_agree.get(key)) for key in keys)
+        return tuple(f"{key}: {theirs!r} there, {ours!r} here" for key, ours, theirs in pairs if ours != theirs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """Everything one session measured of one cell; raw samples in the order they were taken, nothing dropped.
+
+    `started_at` is ISO 8601 in UTC. `warmups` were taken before the samples and enter no statistic.
+    `injected_slowdown` is the fraction by which perfsuite itself slowed the strategy to prove the gate (0: not).
+    """
+
+    cell: Cell
+    environment: Environment
+    session: int
+    started_at: str
+    startup: tuple[StartupPhase, ...] = ()
+    memory: Memory = Memory()
+    evidence: Evidence = Evidence()
+    warmups: tuple[Sample, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    injected_slowdown: float = 0.0
+
+    def of_phase(self, phase: Phase) -> tuple[Sample, ...]:
+        return tuple(sample for sample in self.samples if sample.phase is phase)
+
+    @property
+    def startup_ns(self) -> int:
+        """Time until the strategy could answer, all phases together."""
+        return sum(phase.duration_ns for phase in self.startup)

@@ -1,0 +1,115 @@
+"""Owns one timed request: what was sent, what streamed back, and the times in between."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from perfsuite.core.workload import SamplingParams
+
+
+class Phase(Enum):
+    """What a request was made for: TTFT comes from one-token requests, so that hundreds are cheap."""
+
+    PREFILL = "prefill"
+    DECODE = "decode"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One call: `prompts` holds one tuple of token ids per sequence of the batch, all of one length."""
+
+    prompts: tuple[tuple[int, ...], ...]
+    output_tokens: int
+    sampling: SamplingParams
+    ignore_eos: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """One streamed event of one sequence: `row` is its place in the batch, `token_ids` what arrived at once.
+
+    `logprobs` are the log probabilities of these ids where the engine gives them. `finish_reason` is 'length' or
+    'stop' on the last chunk of a row, `None` before.
+    """
+
+    token_ids: tuple[int, ...]
+    row: int = 0
+    logprobs: tuple[float, ...] | None = None
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One timed request; every latency is derived from it here and nowhere else.
+
+    `arrivals_ns[i]` is the time from sending to the i-th event on the host; with a batch an event counts when the
+    slowest row has it. `tokens[i]` is how many tokens of one row came with it. `device_ns[i]` is the device's own
+    time for that step, `None` where no device took part. `block` numbers the run of samples it was taken in.
+    """
+
+    phase: Phase
+    block: int
+    arrivals_ns: tuple[int, ...]
+    tokens: tuple[int, ...]
+    device_ns: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.arrivals_ns or len(self.tokens) != len(self.arrivals_ns):
+            raise ValueError("a sample needs one token count per arrival, and at least one arrival")
+
+    @property
+    def ttft_ns(self) -> int:
+        """From sending to the first token id on the host."""
+        return self.arrivals_ns[0]
+
+    @property
+    def e2e_ns(self) -> int:
+        """From sending to the last token id on the host."""
+        return self.arrivals_ns[-1]
+
+    @property
+    def output_tokens(self) -> int:
+        return sum(self.tokens)
+
+    @property
+    def tpot_ns(self) -> float | None:
+        """(E2E - TTFT) / (tokens after the first event); `None` when nothing came after it.
+
+        With one token per event this is the field's (E2E - TTFT) / (n - 1); a first event of several tokens counts
+        with its real size (as AIPerf does), so that bundling does not make decoding look faster.
+        """
+        later = self.output_tokens - self.tokens[0]
+        return (self.e2e_ns - self.ttft_ns) / later if later else None
+
+    @property
+    def itl_ns(self) -> tuple[int, ...] | None:
+        """Gaps between consecutive tokens; `None` when an event held several tokens (then see `icl_ns`)."""
+        return self.icl_ns if all(count == 1 for count in self.tokens) else None
+
+    @property
+    def icl_ns(self) -> tuple[int, ...]:
+        """Gaps between consecutive events (inter-chunk latency)."""
+        return tuple(after - before for before, after in zip(self.arrivals_ns, self.arrivals_ns[1:], strict=False))
+
+    @property
+    def ttft_device_ns(self) -> int | None:
+        """Device time of the prefill step."""
+        return self.device_ns[0] if self.device_ns else None
+
+    @property
+    def tpot_device_ns(self) -> float | None:
+        """Mean device time of the decode steps; `None` without a device or without a decode step."""
+        if self.device_ns is None or len(self.device_ns) < 2:
+            return None
+        return sum(self.device_ns[1:]) / (len(self.device_ns) - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A request, or a whole cell, that broke: counted and shown, never a latency of zero.
+
+    `stage` is where: 'open', 'warm-up', 'measure', 'answer' (the wrong number of tokens, an id outside the
+    vocabulary) or 'worker' (the process died).
+    """
+
+    stage: str
+    message: str

@@ -1,0 +1,140 @@
+"""Owns what is asked of a model: sampling parameters, the workload and the model itself."""
+
+import math
+import re
+from dataclasses import dataclass, fields
+
+from perfsuite.core.errors import OptionError
+
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+LOAD_FORMATS = ("auto", "dummy")
+
+_DTYPE_SHORT = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+
+
+def _require(name: str, value: object, holds: bool, allowed: str) -> None:
+    if not holds:
+        raise OptionError(f"{name}: {value!r} is not allowed; it must be {allowed}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingParams:
+    """How the next token is drawn; the defaults change nothing (plain sampling from the model's distribution).
+
+    Applied in the order repetition penalty, temperature, top-k, top-p, by the definitions of transformers.
+    `temperature` 0 or `top_k` 1 is greedy; `top_k` 0 and `top_p` 1 are off.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require("temperature", self.temperature, 0 <= self.temperature < math.inf, "0 (greedy) or above")
+        _require("top_k", self.top_k, self.top_k >= 0, "0 (off) or above")
+        _require("top_p", self.top_p, 0 < self.top_p <= 1, "above 0 and at most 1 (off)")
+        _require(
+            "repetition_penalty", self.repetition_penalty, 0 < self.repetition_penalty < math.inf, "above 0 (1 is off)"
+        )
+        _require("seed", self.seed, self.seed >= 0, "0 or above")
+
+    @property
+    def is_greedy(self) -> bool:
+        return self.temperature == 0 or self.top_k == 1
+
+
+DEFAULT_SAMPLING = SamplingParams(temperature=0.7, top_k=50, top_p=0.9, repetition_penalty=1.1)
+"""What a run samples with unless told otherwise: every option in use, so that its cost is in the numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """One kind of request: how many tokens go in and come out, for how many sequences at a time.
+
+    `seed` draws the prompts: the same seed gives the same prompts in every session.
+    """
+
+    prompt_tokens: int
+    output_tokens: int = 32
+    batch_size: int = 1
+    sampling: SamplingParams = DEFAULT_SAMPLING
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("prompt_tokens", "output_tokens", "batch_size"):
+            value = getattr(self, name)
+            _require(name, value, value >= 1, "1 or above")
+        _require("seed", self.seed, self.seed >= 0, "0 or above")
+
+    @property
+    def total_tokens(self) -> int:
+        """Positions one sequence takes in the cache."""
+        return self.prompt_tokens + self.output_tokens
+
+    @property
+    def slug(self) -> str:
+        """'p100-o32', then whatever differs from the default: '-b4', '-greedy' or '-temperature0.9', '-seed7'."""
+        batch = [f"b{self.batch_size}"] if self.batch_size > 1 else []
+        seed = [f"seed{self.seed}"] if self.seed else []
+        return "-".join([f"p{self.prompt_tokens}-o{self.output_tokens}", *batch, *_sampling_slug(self.sampling), *seed])
+
+
+def _sampling_slug(params: SamplingParams) -> list[str]:
+    if params.is_greedy and params.repetition_penalty == 1:
+        return ["greedy"]
+    changed = [f.name for f in fields(params) if getattr(params, f.name) != getattr(DEFAULT_SAMPLING, f.name)]
+    return [f"{name.replace('_', '')}{getattr(params, name):g}" for name in changed]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """Which model to load and how: a preset, a Hugging Face id or a local folder."""
+
+    name: str
+    revision: str | None = None
+    dtype: str = "auto"
+    quantization: str | None = None
+    load_format: str = "auto"
+    trust_remote_code: bool = False
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise OptionError("model: the name is empty; give a preset, a Hugging Face id or a folder")
+        _require("dtype", self.dtype, self.dtype in DTYPES, f"one of {', '.join(DTYPES)}")
+        _require("load format", self.load_format, self.load_format in LOAD_FORMATS, f"one of {', '.join(LOAD_FORMATS)}")
+        known = self.device in ("auto", "cpu") or re.fullmatch(r"cuda(:\d+)?", self.device) is not None
+        _require("device", self.device, known, "one of auto, cpu, cuda, cuda:N")
+
+    @property
+    def slug(self) -> str:
+        """A file name for it: 'tiny', 'meta-llama--Llama-2-7b-hf', 'llama-2-7b-bf16'."""
+        path = self.name.rstrip("/")
+        base = path.rsplit("/", 1)[-1] if _looks_like_path(self.name) else path.replace("/", "--")
+        parts = [re.sub(r"[^A-Za-z0-9._-]+", "-", base) or "model"]
+        parts += [_DTYPE_SHORT[self.dtype]] if self.dtype != "auto" else []
+        parts += [self.quantization] if self.quantization else []
+        return "-".join(parts)
+
+
+def _looks_like_path(name: str) -> bool:
+    return name.startswith(("/", "./", "../", "~"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What a loaded model turned out to be.
+
+    `vocabulary` is the number of token ids prompts are drawn from, `positions` the longest sequence (`None`: no
+    limit known), `parameters` a count, `fingerprint` a digest of architecture and weights' origin.
+    """
+
+    vocabulary: int
+    positions: int | None
+    parameters: int
+    dtype: str
+    device: str
+    fingerprint: str
+

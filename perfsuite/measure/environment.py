@@ -1,0 +1,99 @@
+"""Owns the description of the machine a recording is made on: what must agree, and what is only noted."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from perfsuite.core.recording import Environment
+from perfsuite.core.workload import ModelFacts
+
+NOTED_PACKAGES = ("transformers", "triton", "numpy", "perfsuite")
+
+
+def collect(facts: ModelFacts) -> Environment:
+    """The environment of a session whose strategy opened a model with these facts.
+
+    What must agree: the device's product name, torch's release and CUDA version, the driver's branch, the number of
+    CPU threads torch may use, the model's digest and its dtype. A difference in any of these explains a difference in
+    latency by itself.
+    """
+    torch_keys = _torch_keys(facts.device) if "torch" in sys.modules else {}
+    device = _device_name(facts.device)
+    must_agree = {"device": device, "model": facts.fingerprint, "dtype": facts.dtype, **torch_keys}
+    return Environment(device=device, must_agree=must_agree, noted=_noted(facts.device))
+
+
+def _device_name(device: str) -> str:
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(torch.device(device))
+    return f"{_cpu_name()}, {os.cpu_count()} cores" if device == "cpu" else device
+
+
+def _cpu_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _torch_keys(device: str) -> dict[str, str]:
+    import torch
+
+    release = torch.__version__.partition("+")[0]
+    if not device.startswith("cuda"):
+        return {"torch": release, "threads": str(torch.get_num_threads())}
+    return {"torch": release, "cuda": str(torch.version.cuda), "driver": _driver().partition(".")[0]}
+
+
+def _driver() -> str:
+    """The NVIDIA driver's version as the kernel module tells it, 'unknown' where it does not."""
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8")
+    except OSError:
+        return "unknown"
+    words = text.split()
+    return next((word for word in words if word[0].isdigit() and "." in word), "unknown")
+
+
+def _noted(device: str) -> dict[str, str]:
+    noted = {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "cpu": f"{_cpu_name()}, {os.cpu_count()} cores",
+    }
+    noted.update({name: found for name in NOTED_PACKAGES if (found := _package_version(name))})
+    if device.startswith("cuda"):
+        noted["driver"] = _driver()
+    return noted
+
+
+def _package_version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def host_peak_bytes() -> int | None:
+    """The most memory this process has held, in bytes; `None` where the system does not tell."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def commit_of(folder: Path) -> str:
+    """The git revision checked out in `folder`, with '-dirty' after it if files differ; 'unknown' outside a checkout."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        described = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return described.stdout.strip()

@@ -1,0 +1,165 @@
+"""Owns the worker process as seen from the run: start it, follow its events, end it, and say how it ended."""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import perfsuite
+from perfsuite.core.codec import decode, encode
+from perfsuite.core.matrix import Cell
+from perfsuite.core.recording import Environment, Recording
+from perfsuite.core.units import format_seconds, to_s
+from perfsuite.measure.session import Event, Progress, SessionJob
+
+LAST_OUTPUT_CHARACTERS = 300
+CLOSING_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEnd:
+    """How a session ended: with recordings, or with one of the texts that says why not.
+
+    `refused`, `unavailable` and `broken` are the worker's own words (see Event); `died` means that the process was
+    killed, crashed or hung while it worked on `culprit` (`None`: while the strategy opened).
+    """
+
+    recordings: tuple[Recording, ...] = ()
+    environment: Environment | None = None
+    refused: str | None = None
+    unavailable: str | None = None
+    broken: str | None = None
+    died: str | None = None
+    culprit: Cell | None = None
+
+
+def run_session(job: SessionJob, on_progress: Callable[[Progress], None]) -> SessionEnd:
+    """Run `job` in a fresh process and wait for it; whatever happens to the process, no process is left behind."""
+    with tempfile.TemporaryFile() as log, _worker(job, log) as process:
+        lines = _follow(process)
+        environment: Environment | None = None
+        last = Progress(stage="start")
+        while True:
+            line = _next_line(lines, to_s(job.measure.silence_ns))
+            event = decode(Event, json.loads(line), where="worker event") if line else None
+            if event is None or event.progress is None and event.environment is None:
+                break
+            environment = event.environment or environment
+            if event.progress is not None:
+                last = event.progress
+                on_progress(last)
+        if event is not None:
+            _let_close(process)
+            return _told_end(event, environment)
+        culprit = job.cells[last.cell] if last.cell is not None else None
+        hung = line is None
+        return SessionEnd(died=_death(process, log, last, job, hung), environment=environment, culprit=culprit)
+
+
+def _told_end(event: Event, environment: Environment | None) -> SessionEnd:
+    return SessionEnd(
+        recordings=event.recordings or (),
+        environment=environment,
+        refused=event.refused,
+        unavailable=event.unavailable,
+        broken=event.broken,
+    )
+
+
+def _let_close(process: "subprocess.Popen[str]") -> None:
+    """Give a worker that has told its end the time to give its memory back."""
+    try:
+        process.wait(timeout=CLOSING_S)
+    except subprocess.TimeoutExpired:
+        return  # it is ended with its process group
+
+
+@contextmanager
+def _worker(job: SessionJob, log: IO[bytes]) -> Iterator["subprocess.Popen[str]"]:
+    package_parent = str(Path(perfsuite.__file__).parent.parent)
+    path = os.pathsep.join([package_parent, *filter(None, [os.environ.get("PYTHONPATH")])])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "perfsuite.measure.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,
+    )
+    try:
+        _send(process, job)
+        yield process
+    finally:
+        _end(process)
+
+
+def _send(process: "subprocess.Popen[str]", job: SessionJob) -> None:
+    if process.stdin is None:
+        raise RuntimeError("the worker was started without a standard input")
+    try:
+        process.stdin.write(json.dumps(encode(job)))
+        process.stdin.close()
+    except BrokenPipeError:
+        return  # it died at once; following it says why
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """End the worker and every process it started; it has had its say."""
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def _follow(process: "subprocess.Popen[str]") -> "queue.Queue[str]":
+    """A queue that gets every line of the worker, then an empty string."""
+    lines: queue.Queue[str] = queue.Queue()
+
+    def read() -> None:
+        for line in process.stdout or ():
+            lines.put(line)
+        lines.put("")
+
+    threading.Thread(target=read, daemon=True, name="perfsuite-worker-events").start()
+    return lines
+
+
+def _next_line(lines: "queue.Queue[str]", timeout_s: float) -> str | None:
+    """The next line, '' at the end of the stream, `None` if nothing came in time."""
+    try:
+        return lines.get(timeout=timeout_s)
+    except queue.Empty:
+        return None
+
+
+def _death(process: "subprocess.Popen[str]", log: IO[bytes], last: Progress, job: SessionJob, hung: bool) -> str:
+    if hung:
+        cause = f"said nothing for {format_seconds(job.measure.silence_ns)} and was ended"
+    else:
+        code = process.wait()
+        cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    words = _last_words(log)
+    return f"the worker process {cause} during {last.stage!r}" + (f"; its last output: {words}" if words else "")
+
+
+def _last_words(log: IO[bytes]) -> str:
+    log.seek(0)
+    lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1][-LAST_OUTPUT_CHARACTERS:] if lines else ""

@@ -1,0 +1,174 @@
+"""Owns the timing of requests: warm-up, blocks, the order of cells, and what counts as an answer.
+
+It knows no engine: a strategy streams chunks, the clock stamps them here.
+"""
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import numpy as np
+
+from perfsuite.core.matrix import Cell
+from perfsuite.core.options import MeasureOptions
+from perfsuite.core.sample import Chunk, Failure, Phase, Request, Sample
+from perfsuite.measure.clock import Clock
+from perfsuite.measure.prompts import draw_request
+from perfsuite.measure.session import Progress
+from perfsuite.measure.slowdown import slowed
+from perfsuite.measure.strategy import Strategy, TimesDevice
+
+MAX_FAILURES = 3
+"""A cell is given up in this session after so many broken requests: what failed thrice is broken, not unlucky."""
+
+WARMUP_BLOCK = -1
+DECODE_WARMUP_SHARE = 5  # one full request for so many one-token ones: decode steps repeat within each request
+
+
+@dataclass(slots=True)
+class CellTake:
+    """What has been taken of one cell so far; the only mutable record of a session."""
+
+    cell: Cell
+    first_call_ns: int | None = None
+    warmups: list[Sample] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def is_broken(self) -> bool:
+        return len(self.failures) >= MAX_FAILURES
+
+
+class Recorder:
+    """Measures the cells of one open strategy, in turn, in short blocks spread over the session."""
+
+    def __init__(
+        self, strategy: Strategy, clock: Clock, options: MeasureOptions, report: Callable[[Progress], None]
+    ) -> None:
+        self._strategy = strategy
+        self._clock = clock
+        self._options = options
+        self._report = report
+        self._vocabulary = strategy.facts().vocabulary
+        slowdown = options.injected_slowdown
+        self._stream = slowed(strategy.stream, slowdown, clock) if slowdown else strategy.stream
+
+    def measure(self, cells: tuple[Cell, ...], *, order_seed: int) -> tuple[CellTake, ...]:
+        """One take per cell; `order_seed` draws the order of the cells anew for every round of blocks."""
+        takes = tuple(CellTake(cell=cell) for cell in cells)
+        for index, take in enumerate(takes):
+            self._report(Progress(stage="warm-up", cell=index))
+            self._warm_up(take)
+        order = np.random.default_rng(order_seed)
+        blocks = -(-self._options.samples // self._options.block_size)
+        for block in range(blocks):
+            for index in order.permutation(len(takes)).tolist():
+                done, total = block * self._options.block_size, self._options.samples
+                self._report(Progress(stage="measure", cell=index, done=done, total=total))
+                self._take_block(takes[index], block, blocks)
+        return takes
+
+    def _warm_up(self, take: CellTake) -> None:
+        before_ns = self._clock.now_ns()
+        self._take(take, Phase.DECODE, 0, WARMUP_BLOCK)
+        take.first_call_ns = self._clock.now_ns() - before_ns
+        for index in range(1, 1 + self._options.warmup):
+            self._take(take, Phase.PREFILL, index, WARMUP_BLOCK)
+            if index % DECODE_WARMUP_SHARE == 0:
+                self._take(take, Phase.DECODE, index, WARMUP_BLOCK)
+
+    def _take_block(self, take: CellTake, block: int, blocks: int) -> None:
+        with _garbage_collection_paused():
+            for phase, count in ((Phase.PREFILL, self._options.samples), (Phase.DECODE, self._options.decode_samples)):
+                for index in _share(count, block, blocks):
+                    self._take(take, phase, 1 + self._options.warmup + index, block)
+
+    def _take(self, take: CellTake, phase: Phase, index: int, block: int) -> None:
+        """Time one request into `take`; a request that breaks becomes a failure, and a broken cell takes no more."""
+        if take.is_broken:
+            return
+        request = draw_request(take.cell.workload, phase, index, self._vocabulary)
+        stage = "warm-up" if block == WARMUP_BLOCK else "measure"
+        try:
+            start_ns, stamps = self._time(request)
+        except Exception as error:  # noqa: BLE001 - the border to code that is not ours; whatever it raises is counted
+            take.failures.append(Failure(stage=stage, message=one_line(error)))
+            return
+        problem = answer_problem(stamps, request, self._vocabulary)
+        if problem:
+            take.failures.append(Failure(stage="answer", message=problem))
+            return
+        sample = self._sample(phase, block, start_ns, stamps, len(request.prompts))
+        (take.warmups if block == WARMUP_BLOCK else take.samples).append(sample)
+
+    def _time(self, request: Request) -> tuple[int, list[tuple[int, Chunk]]]:
+        now_ns = self._clock.now_ns
+        stamps: list[tuple[int, Chunk]] = []
+        start_ns = now_ns()
+        for chunk in self._stream(request):
+            stamps.append((now_ns(), chunk))
+        return start_ns, stamps
+
+    def _sample(
+        self, phase: Phase, block: int, start_ns: int, stamps: list[tuple[int, Chunk]], rows: int
+    ) -> Sample:
+        arrivals_ns, tokens = arrivals(start_ns, stamps, rows)
+        device_ns = self._strategy.device_ns() if isinstance(self._strategy, TimesDevice) else None
+        return Sample(phase=phase, block=block, arrivals_ns=arrivals_ns, tokens=tokens, device_ns=device_ns)
+
+
+def _share(count: int, block: int, blocks: int) -> range:
+    """The indices of `count` samples that fall into this block when they are spread evenly over all."""
+    return range(count * block // blocks, count * (block + 1) // blocks)
+
+
+@contextmanager
+def _garbage_collection_paused() -> Iterator[None]:
+    gc.collect()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def arrivals(start_ns: int, stamps: list[tuple[int, Chunk]], rows: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Times since `start_ns` of the events, and the tokens of one row that came with each.
+
+    With a batch a token has arrived when the slowest row has it; tokens that arrive at one instant are one event.
+    """
+    times: list[list[int]] = [[] for _ in range(rows)]
+    for stamp_ns, chunk in stamps:
+        times[chunk.row].extend([stamp_ns - start_ns] * len(chunk.token_ids))
+    slowest = [max(row_times) for row_times in zip(*times, strict=True)]
+    events = [(time_ns, len(list(group))) for time_ns, group in groupby(slowest)]
+    return tuple(time_ns for time_ns, _ in events), tuple(count for _, count in events)
+
+
+def answer_problem(stamps: list[tuple[int, Chunk]], request: Request, vocabulary: int) -> str | None:
+    """What is wrong with the answer: a row without its tokens, an id the model does not have; `None` if nothing."""
+    counts = [0] * len(request.prompts)
+    for _, chunk in stamps:
+        if not 0 <= chunk.row < len(counts):
+            return f"a chunk came for row {chunk.row} of a batch of {len(counts)}"
+        wrong = [token for token in chunk.token_ids if not 0 <= token < vocabulary]
+        if wrong:
+            return f"token id {wrong[0]} is outside the vocabulary of {vocabulary}"
+        counts[chunk.row] += len(chunk.token_ids)
+    short = [(row, count) for row, count in enumerate(counts) if count != request.output_tokens]
+    if short:
+        row, count = short[0]
+        return f"row {row} gave {count} tokens where {request.output_tokens} were asked for"
+    return None
+
+
+def one_line(error: BaseException) -> str:
+    """The error's type and its first line, at most 300 characters."""
+    text = str(error).strip()
+    first = text.splitlines()[0] if text else ""
+    return f"{type(error).__name__}: {first}"[:300].rstrip(": ")

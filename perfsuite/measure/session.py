@@ -1,0 +1,50 @@
+"""Owns what is said between the run and a session's worker process: the job that goes in, the events that come out."""
+
+from dataclasses import dataclass
+
+from perfsuite.core.matrix import Cell
+from perfsuite.core.options import MeasureOptions
+from perfsuite.core.recording import Environment, Recording
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionJob:
+    """One session: open the strategy named by `reference` once and measure `cells`, which share strategy and model.
+
+    `import_path` is the run's `sys.path`, so that the worker finds a strategy that lives beside the tests.
+    """
+
+    reference: str
+    cells: tuple[Cell, ...]
+    session: int
+    measure: MeasureOptions
+    import_path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where the worker is: `stage` is a startup phase, 'warm-up' or 'measure'; `done` of `total` samples are taken.
+
+    `cell` is the index of the cell in the job, `None` while the strategy opens.
+    """
+
+    stage: str
+    cell: int | None = None
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One line from the worker; exactly one field is set.
+
+    `refused` is an error in what the user asked for, `unavailable` a strategy that cannot run here, `broken` a strategy
+    that failed while it opened; `recordings` ends the session.
+    """
+
+    progress: Progress | None = None
+    environment: Environment | None = None
+    refused: str | None = None
+    unavailable: str | None = None
+    broken: str | None = None
+    recordings: tuple[Recording, ...] | None = None

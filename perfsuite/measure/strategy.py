@@ -1,0 +1,122 @@
+"""Owns the protocol that every way of running a model speaks, and how a name becomes an object.
+
+A strategy reads no clock, retries nothing and prints nothing. Adding one is adding a file.
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from types import ModuleType
+from typing import Protocol, runtime_checkable
+
+from perfsuite.core.errors import OptionError
+from perfsuite.core.recording import Evidence, Memory
+from perfsuite.core.sample import Chunk, Request
+from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
+from perfsuite.measure.clock import Clock
+
+
+class Ability(Enum):
+    """What a strategy can do; what is absent is reported as not checked, never assumed."""
+
+    BATCH = "batch"
+    TEMPERATURE = "temperature"
+    TOP_K = "top-k"
+    TOP_P = "top-p"
+    REPETITION_PENALTY = "repetition penalty"
+    SEED = "seed"
+    LOGITS = "logits"
+
+
+ALL_SAMPLING = frozenset(
+    {Ability.TEMPERATURE, Ability.TOP_K, Ability.TOP_P, Ability.REPETITION_PENALTY, Ability.SEED}
+)
+
+
+class Strategy(Protocol):
+    """A way of running a model.
+
+    `open` yields the name of each phase as it begins ('load', 'compile', 'capture', 'build'), so that whoever opens
+    it can time them; `workloads` are what it will be asked for. `stream` yields a chunk when its token ids are on the
+    host; before it is called and once it is exhausted, the device is idle. `facts` holds after `open`; `close` gives
+    all memory back and may be called twice. What cannot run raises StrategyUnavailableError with the remedy.
+    """
+
+    name: str
+    abilities: frozenset[Ability]
+
+    def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]: ...
+    def stream(self, request: Request) -> Iterator[Chunk]: ...
+    def facts(self) -> ModelFacts: ...
+    def evidence(self) -> Evidence: ...
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class TimesDevice(Protocol):
+    """A strategy whose device stamps its own steps: one duration in nanoseconds per step of the last request."""
+
+    def device_ns(self) -> tuple[int, ...] | None: ...
+
+
+@runtime_checkable
+class KnowsMemory(Protocol):
+    """A strategy that can say what its allocator took since it was opened."""
+
+    def memory(self) -> Memory: ...
+
+
+@runtime_checkable
+class BringsClock(Protocol):
+    """A strategy that scripts time: its own clock is read instead of the host's."""
+
+    clock: Clock
+
+
+@contextmanager
+def opened(strategy: Strategy, model: ModelSpec, workloads: tuple[Workload, ...] = ()) -> Iterator[Strategy]:
+    """The strategy, open and ready; closed on the way out whatever happens."""
+    try:
+        for _ in strategy.open(model, workloads):
+            pass
+        yield strategy
+    finally:
+        strategy.close()
+
+
+def create(reference: str) -> Strategy:
+    """A new strategy from 'package.module:Class' or 'path/to/file.py:Class'; OptionError if it is not there."""
+    place, _, name = reference.rpartition(":")
+    module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place, reference)
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        raise OptionError(f"strategy {reference!r}: {place} has no class {name!r}")
+    strategy: Strategy = factory()
+    missing = [part for part in ("name", "abilities", "open", "stream", "close") if not hasattr(strategy, part)]
+    if missing:
+        raise OptionError(f"strategy {reference!r}: it lacks {', '.join(missing)}; see docs/adding-a-strategy.md")
+    return strategy
+
+
+def _import_module(name: str, reference: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not name.startswith(error.name):
+            raise
+        raise OptionError(f"strategy {reference!r}: there is no module {error.name!r}") from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    name = f"perfsuite_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise OptionError(f"strategy file {str(path)!r} does not exist")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

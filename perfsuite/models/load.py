@@ -1,0 +1,166 @@
+"""Owns how a ModelSpec becomes a model on its device: presets and dummy weights drawn there, real weights read.
+
+It imports torch and transformers; only what runs a model imports it.
+"""
+
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+
+from perfsuite.core.errors import ModelLoadError, StrategyUnavailableError
+from perfsuite.core.units import format_bytes
+from perfsuite.core.workload import ModelFacts, ModelSpec
+from perfsuite.models.configuration import CONFIG_ERRORS, load_error, location, read_config
+from perfsuite.models.device import find_device, free_bytes
+from perfsuite.models.fingerprint import fingerprint
+from perfsuite.models.presets import positions_in, preset
+
+DUMMY_SEED = 0
+
+_AutoModel: Any = transformers.AutoModelForCausalLM  # typed too loosely to be of use
+_logging: Any = transformers.utils.logging
+
+_WEIGHT_ERRORS = (*CONFIG_ERRORS, RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A causal language model in eval mode on its device, and what it turned out to be.
+
+    `model` takes ids [B, L] and gives `.logits`; `eos_token_ids` end a sequence (none: nothing does).
+    """
+
+    model: Any
+    facts: ModelFacts
+    eos_token_ids: tuple[int, ...]
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.facts.device)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all parameters, tied ones once."""
+        return sum(parameter.numel() * parameter.element_size() for parameter in self.model.parameters())
+
+
+def load(spec: ModelSpec) -> LoadedModel:
+    """The model that `spec` names, ready to run.
+
+    Presets, and any model with load format 'dummy', get weights drawn from a fixed seed directly on the device.
+    Raises ModelLoadError for what cannot be loaded, OptionError for a device that is not there and
+    StrategyUnavailableError for a quantization.
+    """
+    if spec.quantization is not None:
+        raise StrategyUnavailableError(
+            f"model {spec.name!r}: quantization {spec.quantization!r} cannot be run in this process; "
+            "drop --perf-quantization, or use a strategy whose engine quantizes"
+        )
+    device = find_device(spec.device)
+    with _quiet_transformers():
+        config = read_config(spec)
+        dtype = _dtype(spec, config, device)
+        model = _place(spec, config, dtype, device)
+    model.eval().requires_grad_(False)
+    return LoadedModel(model=model, facts=_facts(spec, model, dtype, device), eos_token_ids=_eos_token_ids(model))
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Neither progress bars nor load reports: what matters in them becomes an error here."""
+    verbosity, had_bars = _logging.get_verbosity(), _logging.is_progress_bar_enabled()
+    _logging.set_verbosity_error()
+    _logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        _logging.set_verbosity(verbosity)
+        if had_bars:
+            _logging.enable_progress_bar()
+
+
+def _dtype(spec: ModelSpec, config: Any, device: torch.device) -> torch.dtype:
+    """What was asked for; by default float32 on a CPU, on a GPU bfloat16 if config.json says so, else float16."""
+    if spec.dtype != "auto":
+        named: torch.dtype = getattr(torch, spec.dtype)
+        return named
+    if device.type == "cpu":
+        return torch.float32
+    return torch.bfloat16 if config.dtype == torch.bfloat16 else torch.float16
+
+
+def _place(spec: ModelSpec, config: Any, dtype: torch.dtype, device: torch.device) -> Any:
+    free = free_bytes(device) or 0
+    try:
+        return _draw(spec, config, dtype, device) if _is_dummy(spec) else _read(spec, config, dtype).to(device)
+    except torch.OutOfMemoryError as error:
+        raise ModelLoadError(
+            f"model {spec.name!r}: {device} is out of memory: the weights take {_size(spec, config, dtype)}, "
+            f"{format_bytes(free)} were free; free the GPU, use --perf-dtype float16 or a smaller model"
+        ) from error
+    except _WEIGHT_ERRORS as error:
+        raise load_error(spec, error) from error
+
+
+def _is_dummy(spec: ModelSpec) -> bool:
+    return spec.load_format == "dummy" or preset(spec.name) is not None
+
+
+def _draw(spec: ModelSpec, config: Any, dtype: torch.dtype, device: torch.device) -> Any:
+    """Weights by the architecture's own initialisation (N(0, 0.02), norms 1), buffers as the architecture has them."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), device:
+        torch.manual_seed(DUMMY_SEED)
+        return _AutoModel.from_config(config, dtype=dtype, trust_remote_code=spec.trust_remote_code)
+
+
+def _read(spec: ModelSpec, config: Any, dtype: torch.dtype) -> Any:
+    model, report = _AutoModel.from_pretrained(
+        location(spec.name),
+        config=config,
+        revision=spec.revision or "main",
+        dtype=dtype,
+        trust_remote_code=spec.trust_remote_code,
+        output_loading_info=True,
+    )
+    missing = sorted(report["missing_keys"])
+    if missing:  # transformers would run them with random values
+        raise ModelLoadError(
+            f"model {spec.name!r}: the checkpoint lacks {len(missing)} of its weights, the first is {missing[0]!r}; "
+            "download it again, or draw random weights with --perf-load-format dummy"
+        )
+    return model
+
+
+def _size(spec: ModelSpec, config: Any, dtype: torch.dtype) -> str:
+    model = _draw(spec, config, dtype, torch.device("meta"))
+    return format_bytes(sum(parameter.numel() for parameter in model.parameters()) * dtype.itemsize)
+
+
+def _facts(spec: ModelSpec, model: Any, dtype: torch.dtype, device: torch.device) -> ModelFacts:
+    text = model.config.get_text_config()
+    return ModelFacts(
+        vocabulary=min(text.vocab_size, model.get_input_embeddings().weight.shape[0]),
+        positions=positions_in(text.to_dict()),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        dtype=str(dtype).removeprefix("torch."),
+        device=str(device),
+        fingerprint=fingerprint(
+            spec,
+            commit=getattr(model.config, "_commit_hash", None),
+            weights=f"dummy seed {DUMMY_SEED}" if _is_dummy(spec) else None,
+        ),
+    )
+
+
+def _eos_token_ids(model: Any) -> tuple[int, ...]:
+    generation = getattr(model, "generation_config", None)
+    found = getattr(generation, "eos_token_id", None)
+    if found is None:
+        found = model.config.get_text_config().eos_token_id
+    return () if found is None else (found,) if isinstance(found, int) else tuple(found)

@@ -1,0 +1,238 @@
+"""Owns one run from the cells that tests ask for to judgements or saved baselines.
+
+It measures nothing itself and decides nothing itself: sessions are processes, verdicts are pure functions.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from perfsuite.core.baseline import Baseline
+from perfsuite.core.errors import BaselineError, OptionError
+from perfsuite.core.judgement import judge_cell, suite_noise
+from perfsuite.core.matrix import Cell
+from perfsuite.core.noise import Noise
+from perfsuite.core.options import Options
+from perfsuite.core.recording import Recording
+from perfsuite.core.units import format_seconds
+from perfsuite.core.validity import unsavable
+from perfsuite.core.verdict import Judgement, Outcome, Verdict
+from perfsuite.measure.clock import HostClock, utc_now
+from perfsuite.measure.environment import commit_of
+from perfsuite.measure.schedule import undecided
+from perfsuite.plugin.progress import ProgressDisplay
+from perfsuite.plugin.selection import Arm, Ask
+from perfsuite.plugin.sessions import Sessions
+from perfsuite.plugin.settings import Settings
+from perfsuite.report import json_report
+from perfsuite.store import BaselineStore, check_writable
+
+BUDGET_FACTOR = 4
+"""Without --perf-budget no further session starts after so many times the first pass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """A baseline that was written, and the one it replaced."""
+
+    old: Baseline | None
+    new: Baseline
+
+
+class Campaign:
+    """The state of one run; it hangs on pytest's config."""
+
+    def __init__(self, settings: Settings, display: ProgressDisplay, argv: tuple[str, ...]) -> None:
+        self.settings = settings
+        self.argv = argv
+        self.saved: list[Saved] = []
+        self.save_errors: dict[Cell, str] = {}
+        self.is_interrupted = False
+        self._display = display
+        self._store = BaselineStore(settings.baseline_dir)
+        self._asks: tuple[Ask, ...] = ()
+        self._sessions: Sessions | None = None
+        self._baselines: dict[Cell, Baseline | BaselineError | None] = {}
+        self._noise: dict[str, Noise] = {}
+        self._live: dict[tuple[str, object], Arm] = {}
+        self._notes: list[str] = []
+        self._check_writable()
+
+    @property
+    def options(self) -> Options:
+        return self.settings.options
+
+    @property
+    def headline(self) -> str:
+        """What a run measures, in one line."""
+        models = ", ".join(model.name for model in self.options.models)
+        doing = "saving baselines in" if self.options.save_baseline else "judging by the baselines in"
+        return f"perfsuite: {', '.join(self.options.strategies)} on {models}, {doing} {self.settings.baseline_dir.name}/"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (*self._notes, *(self._sessions.notes if self._sessions else ()))
+
+    @property
+    def unavailable(self) -> dict[Cell, str]:
+        return self._sessions.unavailable if self._sessions else {}
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        return self._sessions.cells if self._sessions else ()
+
+    def recordings(self, cell: Cell) -> tuple[Recording, ...]:
+        return self._sessions.of(cell) if self._sessions else ()
+
+    def judgements(self) -> tuple[Judgement, ...]:
+        """Of every cell that was measured, once per set of tolerances it is judged by."""
+        return tuple(self.judgement(ask) for ask in self._asks if self.recordings(ask.cell))
+
+    def live_arms(self, asks: tuple[Ask, ...]) -> tuple[Arm, ...]:
+        """The arm of each ask, always the same object for the same arm, so that pytest opens it once."""
+        for ask in asks:
+            workloads = tuple(dict.fromkeys(other.cell.workload for other in asks))
+            arm = Arm(strategy=ask.cell.strategy, model=ask.cell.model, workloads=workloads)
+            self._live.setdefault((arm.strategy, arm.model), arm)
+        return tuple(self._live[(ask.cell.strategy, ask.cell.model)] for ask in asks)
+
+    def measure(self, asks: Iterable[Ask]) -> None:
+        """Make every session this run needs; OptionError or BaselineError if it cannot begin."""
+        self._asks = tuple(dict.fromkeys(asks))
+        if not self._asks:
+            return
+        cells = tuple(dict.fromkeys(ask.cell for ask in self._asks))
+        _check_distinct(cells)
+        self._sessions = Sessions(self.settings, self._display, cells, self.argv)
+        try:
+            self._measure_to_the_end(self._sessions)
+        except KeyboardInterrupt:
+            self.is_interrupted = True
+            raise
+        if not self.save_errors:
+            self._sessions.finish()
+
+    def _measure_to_the_end(self, sessions: Sessions) -> None:
+        clock = HostClock()
+        began_ns = clock.now_ns()
+        fresh = [cell for cell in sessions.cells if not sessions.count(cell)]
+        sessions.measure(fresh)
+        self._load_baselines(sessions)
+        first_pass_ns = clock.now_ns() - began_ns
+        budget_ns = self._budget_ns(first_pass_ns) if fresh else self.options.gate.budget_ns
+        while more := self._wanting(sessions):
+            if budget_ns is not None and clock.now_ns() - began_ns >= budget_ns:
+                spent = format_seconds(budget_ns)
+                self._notes.append(f"--perf-budget: {len(more)} cells want another session, but {spent} are spent")
+                break
+            sessions.measure(more)
+        if self.options.save_baseline:
+            self._save(sessions)
+
+    def _budget_ns(self, first_pass_ns: int) -> int | None:
+        """When no further session starts any more; saving a baseline takes the sessions it takes."""
+        default = None if self.options.save_baseline else BUDGET_FACTOR * first_pass_ns
+        return self.options.gate.budget_ns or default
+
+    def _wanting(self, sessions: Sessions) -> tuple[Cell, ...]:
+        """The cells that need one more session: all until a baseline is full, else the undecided ones."""
+        if self.options.save_baseline:
+            wanted = self.options.gate.baseline_sessions
+            return tuple(cell for cell in sessions.cells if sessions.count(cell) < wanted and sessions.is_open(cell))
+        done = {cell.id: sessions.count(cell) for cell in sessions.cells}
+        cells = undecided(self.judgements(), done, limit=self.options.gate.sessions)
+        return tuple(cell for cell in dict.fromkeys(cells) if sessions.is_open(cell))
+
+    def judgement(self, ask: Ask) -> Judgement:
+        """The verdicts on one cell by one set of tolerances, from everything measured so far."""
+        stored = self._baselines.get(ask.cell)
+        tolerances = dict(ask.tolerances)
+        if isinstance(stored, BaselineError):
+            return _unreadable(ask, stored)
+        judgement = judge_cell(
+            ask.cell,
+            stored,
+            self.recordings(ask.cell),
+            tolerances=tolerances,
+            gates=sum(len(other.tolerances) for other in self._asks),
+            options=self.options.gate,
+            noise=self._noise,
+        )
+        return self._with_neighbours(judgement) if stored is None else judgement
+
+    def _with_neighbours(self, judgement: Judgement) -> Judgement:
+        """Where there is no baseline, say which other devices have one."""
+        others = self._store.devices_with(judgement.cell)
+        if not others:
+            return judgement
+        addition = f" (there is one for {', '.join(repr(device) for device in others)})"
+        verdicts = tuple(
+            replace(verdict, reason=verdict.reason + addition) if verdict.outcome is Outcome.NO_BASELINE else verdict
+            for verdict in judgement.verdicts
+        )
+        return replace(judgement, verdicts=verdicts)
+
+    def _load_baselines(self, sessions: Sessions) -> None:
+        for cell in filter(sessions.count, sessions.cells):
+            try:
+                self._baselines[cell] = self._store.load(cell, sessions.of(cell)[0].environment)
+            except BaselineError as error:
+                self._baselines[cell] = error
+        usable = [stored for stored in self._baselines.values() if isinstance(stored, Baseline)]
+        tolerances = {metric: tolerance for ask in self._asks for metric, tolerance in ask.tolerances}
+        self._noise = suite_noise(usable, tolerances)
+        self._note_vanished(sessions)
+
+    def _note_vanished(self, sessions: Sessions) -> None:
+        """Name what is stored for these strategies and models but was not asked for."""
+        environments = {r.environment.slug for cell in sessions.cells for r in sessions.of(cell)}
+        stored = {cell_id for slug in environments for cell_id in self._store.cells(slug)}
+        arms = {cell.id.rpartition("/")[0] for cell in sessions.cells}
+        here = {cell.id for cell in sessions.cells}
+        gone = sorted(cell_id for cell_id in stored - here if cell_id.rpartition("/")[0] in arms)
+        if gone:
+            self._notes.append(f"stored but not measured in this run: {', '.join(gone)}")
+
+    def _save(self, sessions: Sessions) -> None:
+        commit = commit_of(self.settings.root)
+        for cell in sessions.cells:
+            reasons = [reason for recording in sessions.of(cell) for reason in unsavable(recording)]
+            if cell in sessions.unavailable:
+                continue
+            if reasons:
+                self.save_errors[cell] = f"{cell.id}: not saved: {reasons[0]}"
+                continue
+            new = Baseline(cell=cell, commit=commit, saved_at=utc_now(), recordings=sessions.of(cell))
+            self._save_one(new)
+
+    def _save_one(self, new: Baseline) -> None:
+        stored = self._baselines.get(new.cell)
+        try:
+            self._store.save(new)
+        except BaselineError as error:
+            self.save_errors[new.cell] = f"{error}; the sessions are kept: mend it and use --save-baseline --perf-resume"
+            return
+        self.saved.append(Saved(old=stored if isinstance(stored, Baseline) else None, new=new))
+
+    def _check_writable(self) -> None:
+        if self.options.save_baseline:
+            check_writable(self.settings.baseline_dir)
+        if self.settings.json_path:
+            json_report.check_writable(self.settings.json_path)
+
+
+def _unreadable(ask: Ask, error: BaselineError) -> Judgement:
+    """A baseline that cannot be read must not quietly switch the gate off."""
+    verdicts = (
+        Verdict(metric=metric.key, outcome=Outcome.INVALID, tolerance=tolerance, reason=str(error))
+        for metric, tolerance in ask.tolerances
+    )
+    return Judgement(cell=ask.cell, verdicts=tuple(verdicts))
+
+
+def _check_distinct(cells: tuple[Cell, ...]) -> None:
+    """Two cells with one id would share one baseline file."""
+    seen: dict[str, Cell] = {}
+    for cell in cells:
+        other = seen.setdefault(cell.id, cell)
+        if other != cell:
+            raise OptionError(f"{cell.id}: two different cells have this id; give one of them another strategy or model")

@@ -1,0 +1,68 @@
+"""Owns the public fixtures: a cell, its recordings, its judgement, and a live strategy."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from perfsuite.plugin.stash import CAMPAIGN
+
+if TYPE_CHECKING:
+    from perfsuite.core.matrix import Cell
+    from perfsuite.measure.strategy import Strategy
+    from perfsuite.plugin.facade import CellGate, MeasuredCell
+
+
+@pytest.fixture(scope="session")
+def perf_cell(request: pytest.FixtureRequest) -> "Cell":
+    """The cell this test is about: one strategy, model and workload. The test runs once per cell of the matrix."""
+    cell: Cell = request.param.cell
+    return cell
+
+
+@pytest.fixture
+def perf_recording(request: pytest.FixtureRequest, perf_cell: "Cell") -> "MeasuredCell":
+    """What was measured of the cell: `perf_recording.milliseconds("ttft.p50")`, `.summary("ttft")`, `.recordings`."""
+    from perfsuite.plugin.facade import MeasuredCell
+
+    campaign = request.config.stash[CAMPAIGN]
+    unavailable = campaign.unavailable.get(perf_cell)
+    if unavailable:
+        pytest.skip(unavailable)
+    return MeasuredCell(perf_cell, campaign.recordings(perf_cell))
+
+
+@pytest.fixture
+def perf_judgement(request: pytest.FixtureRequest, perf_recording: "MeasuredCell") -> "CellGate":
+    """The cell against its baseline: `perf_judgement.require("ttft.p50", "ttft.p99")`."""
+    from perfsuite.plugin.facade import CellGate
+
+    campaign = request.config.stash[CAMPAIGN]
+    ask = request.node.callspec.params["perf_cell"]
+    return CellGate(
+        campaign.judgement(ask),
+        strict=campaign.options.gate.strict,
+        saving=campaign.options.save_baseline,
+        save_error=campaign.save_errors.get(ask.cell),
+    )
+
+
+@pytest.fixture(scope="session")
+def perf_strategy(request: pytest.FixtureRequest) -> Iterator["Strategy"]:
+    """A strategy opened in this process, for tests that need a live model: `perf_strategy.stream(request)`.
+
+    One is open at a time; tests that share a strategy and model share it.
+    """
+    from perfsuite.core.errors import PerfsuiteError, StrategyUnavailableError
+    from perfsuite.measure.strategy import create, opened
+
+    settings = request.config.stash[CAMPAIGN].settings
+    arm = request.param
+    try:
+        strategy = create(settings.reference(arm.strategy))
+        with opened(strategy, arm.model, arm.workloads) as live:
+            yield live
+    except StrategyUnavailableError as error:
+        pytest.skip(str(error))
+    except PerfsuiteError as error:
+        pytest.fail(str(error), pytrace=False)

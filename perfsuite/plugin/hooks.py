@@ -1,0 +1,118 @@
+"""Owns the pytest hooks: when to read options, when to measure, and where the report goes."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from perfsuite.plugin.stash import CAMPAIGN
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+    from perfsuite.plugin.selection import Ask
+
+FIXTURES = ("perf_cell", "perf_recording", "perf_judgement", "perf_strategy")
+INACTIVE = "needs --perf"
+
+
+def is_active(config: pytest.Config) -> bool:
+    """Whether this run measures."""
+    return bool(config.getoption("perf") or config.getoption("perf_save_baseline"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker; under --perf read and check everything that can be checked before measuring."""
+    config.addinivalue_line(
+        "markers",
+        "perf(strategy, model, prompt_tokens, output_tokens, batch_size, sampling, tolerance): "
+        "a performance test, run under --perf only; the arguments change the matrix for this test",
+    )
+    if is_active(config) and not config.option.help:
+        _configure_campaign(config)
+
+
+def _configure_campaign(config: pytest.Config) -> None:
+    from perfsuite.core.errors import PerfsuiteError
+    from perfsuite.plugin.campaign import Campaign
+    from perfsuite.plugin.progress import ProgressDisplay
+    from perfsuite.plugin.settings import read_settings
+
+    if config.getoption("numprocesses", default=None) or hasattr(config, "workerinput"):
+        raise pytest.UsageError("--perf: runs side by side would disturb each other's times; leave out -n (pytest-xdist)")
+    try:
+        argv = tuple(str(argument) for argument in config.invocation_params.args)
+        config.stash[CAMPAIGN] = Campaign(read_settings(config), ProgressDisplay(config), argv)
+    except PerfsuiteError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """One line on what a perf run measures."""
+    return config.stash[CAMPAIGN].headline if CAMPAIGN in config.stash else None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test once per cell it asks for; without --perf once, to be skipped."""
+    wanted = [name for name in ("perf_cell", "perf_strategy") if name in metafunc.fixturenames]
+    if not wanted:
+        return
+    if not is_active(metafunc.config):
+        metafunc.parametrize(wanted, [[None] * len(wanted)], ids=[INACTIVE], indirect=True, scope="session")
+        return
+    from perfsuite.core.errors import PerfsuiteError
+    from perfsuite.plugin.selection import asks_of
+
+    try:
+        asks = asks_of(metafunc.definition, metafunc.config.stash[CAMPAIGN].options)
+    except PerfsuiteError as error:
+        raise pytest.Collector.CollectError(str(error)) from error
+    live = metafunc.config.stash[CAMPAIGN].live_arms(asks)
+    if wanted == ["perf_strategy"]:
+        arms = tuple(dict.fromkeys(live))
+        metafunc.parametrize("perf_strategy", arms, ids=[arm.id for arm in arms], indirect=True, scope="session")
+        return
+    values = {"perf_cell": asks, "perf_strategy": live}
+    rows = list(zip(*(values[name] for name in wanted), strict=True))
+    metafunc.parametrize(wanted, rows, ids=[ask.cell.id for ask in asks], indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without --perf skip what needs it, and say so."""
+    if is_active(config):
+        return
+    skip = pytest.mark.skip(reason=f"{INACTIVE}: measuring takes minutes and wants the machine for itself")
+    for item in items:
+        if item.get_closest_marker("perf") or set(FIXTURES) & set(getattr(item, "fixturenames", ())):
+            item.add_marker(skip)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Measure every cell the collected tests ask for, before the first test runs; returning None lets them run."""
+    config = session.config
+    if CAMPAIGN not in config.stash or config.option.collectonly or session.testsfailed:
+        return
+    from perfsuite.core.errors import PerfsuiteError
+
+    asks = [ask for item in session.items if (ask := _ask_of(item)) is not None]
+    try:
+        config.stash[CAMPAIGN].measure(asks)
+    except PerfsuiteError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _ask_of(item: pytest.Item) -> "Ask | None":
+    """The cell whose numbers a test wants; `None` for a test that wants none."""
+    callspec = getattr(item, "callspec", None)
+    if callspec is None or not {"perf_recording", "perf_judgement"} & set(getattr(item, "fixturenames", ())):
+        return None
+    ask: Ask | None = callspec.params.get("perf_cell")
+    return ask
+
+
+def pytest_terminal_summary(terminalreporter: "TerminalReporter", config: pytest.Config) -> None:
+    """Tables, verdicts and notes, on green runs too."""
+    if CAMPAIGN in config.stash:
+        from perfsuite.plugin.summary import write_summary
+
+        write_summary(terminalreporter, config.stash[CAMPAIGN])

@@ -1,0 +1,96 @@
+"""Owns the step from a test and its marker to the cells it asks for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from perfsuite.core.errors import OptionError
+from perfsuite.core.matrix import Cell, expand
+from perfsuite.core.metrics import Metric
+from perfsuite.core.options import Options, merge_tolerances, parse_tolerances
+from perfsuite.core.workload import ModelSpec, SamplingParams, Workload
+from perfsuite.models.presets import check_positions, positions_of
+
+MARKER_ARGUMENTS = (
+    "strategy",
+    "model",
+    "prompt_tokens",
+    "output_tokens",
+    "batch_size",
+    "sampling",
+    "tolerance",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One cell that a test asks for, with the tolerances that test wants it judged by."""
+
+    cell: Cell
+    tolerances: tuple[tuple[Metric, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One strategy on one model, opened once for all these workloads."""
+
+    strategy: str
+    model: ModelSpec
+    workloads: tuple[Workload, ...]
+
+    @property
+    def id(self) -> str:
+        """'eager/tiny'."""
+        return f"{self.strategy.rsplit(':', 1)[-1]}/{self.model.slug}"
+
+
+def asks_of(definition: pytest.Item, options: Options) -> tuple[Ask, ...]:
+    """The run's matrix as changed by the test's marker; OptionError if the marker cannot be used."""
+    marker = definition.get_closest_marker("perf")
+    arguments: Mapping[str, Any] = marker.kwargs if marker else {}
+    unknown = sorted(set(arguments) - set(MARKER_ARGUMENTS))
+    if unknown or (marker and marker.args):
+        found = repr(unknown[0]) if unknown else f"the positional {marker.args[0]!r}" if marker else ""
+        raise OptionError(f"@pytest.mark.perf: {found} is not an argument; use {', '.join(MARKER_ARGUMENTS)} by name")
+    changes = parse_tolerances(str(arguments["tolerance"]), where="@pytest.mark.perf") if "tolerance" in arguments else {}
+    tolerances = tuple(sorted(merge_tolerances(options.gate.tolerances, changes).items(), key=lambda item: item[0].key))
+    return tuple(Ask(cell=cell, tolerances=tolerances) for cell in _cells(arguments, options))
+
+
+def _cells(arguments: Mapping[str, Any], options: Options) -> tuple[Cell, ...]:
+    strategies = tuple(_reference(strategy) for strategy in _several(arguments.get("strategy", options.strategies)))
+    models = tuple(_model(model, options) for model in _several(arguments.get("model", options.models)))
+    workloads = tuple(
+        Workload(
+            prompt_tokens=prompt_tokens,
+            output_tokens=arguments.get("output_tokens", options.output_tokens),
+            batch_size=arguments.get("batch_size", options.batch_size),
+            sampling=_sampling(arguments.get("sampling", options.sampling)),
+            seed=options.seed,
+        )
+        for prompt_tokens in _several(arguments.get("prompt_tokens", options.prompt_lengths))
+    )
+    for model in models:
+        check_positions(model.name, positions_of(model.name), workloads)
+    return expand(strategies, models, workloads)
+
+
+def _several(value: object) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+def _reference(strategy: object) -> str:
+    return f"{strategy.__module__}:{strategy.__qualname__}" if isinstance(strategy, type) else str(strategy)
+
+
+def _model(model: object, options: Options) -> ModelSpec:
+    return model if isinstance(model, ModelSpec) else replace(options.models[0], name=str(model))
+
+
+def _sampling(value: object) -> SamplingParams:
+    if not isinstance(value, SamplingParams):
+        raise OptionError(f"@pytest.mark.perf: sampling must be a SamplingParams, found {value!r}")
+    return value
+

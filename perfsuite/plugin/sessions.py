@@ -1,0 +1,144 @@
+"""Owns the sessions of one run: which were made, what they handed back, and what is on disk of them."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterable
+
+from perfsuite import runs
+from perfsuite.core.codec import encode
+from perfsuite.core.errors import OptionError
+from perfsuite.core.matrix import Cell
+from perfsuite.core.recording import Environment, Recording
+from perfsuite.core.sample import Failure
+from perfsuite.core.validity import problems
+from perfsuite.measure.clock import utc_now
+from perfsuite.measure.launcher import SessionEnd, run_session
+from perfsuite.measure.session import SessionJob
+from perfsuite.plugin.progress import ProgressDisplay
+from perfsuite.plugin.settings import Settings
+
+UNKNOWN = Environment(device="unknown", must_agree={}, noted={})
+
+
+class Sessions:
+    """Makes sessions, one process each, and keeps every recording in memory and on disk as soon as it is there."""
+
+    def __init__(self, settings: Settings, display: ProgressDisplay, cells: tuple[Cell, ...], argv: tuple[str, ...]):
+        self._settings = settings
+        self._display = display
+        self._recordings: dict[Cell, list[Recording]] = {cell: [] for cell in cells}
+        self.unavailable: dict[Cell, str] = {}
+        self.notes: list[str] = []
+        self._run = self._open_run(argv)
+
+    def of(self, cell: Cell) -> tuple[Recording, ...]:
+        return tuple(self._recordings.get(cell, ()))
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        return tuple(self._recordings)
+
+    def count(self, cell: Cell) -> int:
+        return len(self._recordings[cell])
+
+    def is_open(self, cell: Cell) -> bool:
+        """Whether another session of this cell could tell anything: it runs here and nothing broke so far."""
+        return cell not in self.unavailable and not any(problems(recording) for recording in self.of(cell))
+
+    def measure(self, cells: Iterable[Cell]) -> None:
+        """One more session of each of these cells; those of one strategy and model share a process.
+
+        OptionError if what the user asked for is refused before anything was measured; later refusals, crashes and
+        hangs become failures of the cells they hit, and the others go on.
+        """
+        arms: dict[tuple[str, object], list[Cell]] = {}
+        for cell in filter(self.is_open, cells):
+            arms.setdefault((cell.strategy, cell.model), []).append(cell)
+        for members in arms.values():
+            self._measure_arm(members)
+
+    def finish(self) -> None:
+        self._run.finish()
+
+    def _measure_arm(self, cells: list[Cell]) -> None:
+        while cells:
+            end = self._one_session(cells)
+            if end.culprit is None:
+                self._accept(end, cells)
+                return
+            self._fail([end.culprit], "worker", str(end.died), end.environment)
+            cells = [cell for cell in cells if cell != end.culprit]
+
+    def _one_session(self, cells: list[Cell]) -> SessionEnd:
+        job = SessionJob(
+            reference=self._settings.reference(cells[0].strategy),
+            cells=tuple(cells),
+            session=max(self.count(cell) for cell in cells),
+            measure=self._settings.options.measure,
+            import_path=tuple(sys.path),
+        )
+        self._display.session_began(job)
+        end = run_session(job, self._display.progressed)
+        self._display.session_ended(_words(end))
+        return end
+
+    def _accept(self, end: SessionEnd, cells: list[Cell]) -> None:
+        if end.recordings:
+            self._keep(end.recordings)
+        elif end.unavailable and not self._settings.strategies_were_named:
+            self.unavailable.update(dict.fromkeys(cells, end.unavailable))
+        elif end.refused and not any(self._recordings.values()):
+            raise OptionError(end.refused)
+        elif end.died:
+            self._fail(cells, "worker", end.died, end.environment)
+        else:
+            message = end.refused or end.unavailable or end.broken or "the worker ended without a word"
+            self._fail(cells, "open", message, end.environment)
+
+    def _fail(self, cells: list[Cell], stage: str, message: str, environment: Environment | None) -> None:
+        self._keep(
+            tuple(
+                Recording(
+                    cell=cell,
+                    environment=environment or UNKNOWN,
+                    session=self.count(cell),
+                    started_at=utc_now(),
+                    failures=(Failure(stage=stage, message=message),),
+                )
+                for cell in cells
+            )
+        )
+
+    def _keep(self, recordings: tuple[Recording, ...]) -> None:
+        for recording in recordings:
+            self._recordings[recording.cell].append(recording)
+        self._run.add(recordings)
+
+    def _open_run(self, argv: tuple[str, ...]) -> runs.Run:
+        digest = self._digest()
+        ids = tuple(cell.id for cell in self.cells)
+        earlier = runs.latest_unfinished(self._settings.root, digest) if self._settings.resume else None
+        if earlier is None:
+            if self._settings.resume:
+                self.notes.append("--perf-resume: there is no interrupted run of these cells and options; starting anew")
+            return runs.start(self._settings.root, digest, argv, ids)
+        progress = earlier.progress()
+        self.notes.extend(progress.notes)
+        for recording in progress.recordings:
+            if recording.cell in self._recordings and not problems(recording):
+                self._recordings[recording.cell].append(recording)
+        self.notes.append(f"--perf-resume: went on with {len(progress.recordings)} recordings of {earlier.folder.name}")
+        return earlier
+
+    def _digest(self) -> str:
+        """Two runs with the same digest measure the same cells in the same way."""
+        plan = [encode(self.cells), encode(self._settings.options.measure), self._settings.options.save_baseline]
+        return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+
+
+def _words(end: SessionEnd) -> str:
+    failures = sum(len(recording.failures) for recording in end.recordings)
+    if end.recordings:
+        return f"done, {failures} requests failed" if failures else "done"
+    return "failed" if end.died or end.broken else "not possible"

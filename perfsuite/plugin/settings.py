@@ -1,0 +1,174 @@
+"""Owns the reading of flags and ini keys into Options; every error names the flag, the text found and what is allowed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from perfsuite.core.errors import OptionError
+from perfsuite.core.metrics import Metric
+from perfsuite.core.options import (
+    DEFAULT_TOLERANCES,
+    GateOptions,
+    MeasureOptions,
+    Options,
+    merge_tolerances,
+    parse_lengths,
+    parse_tolerances,
+)
+from perfsuite.core.units import parse_duration, parse_percent
+from perfsuite.core.workload import ModelSpec, SamplingParams
+from perfsuite.plugin.flags import SWITCHES, VALUES, Flag
+from perfsuite.strategies import references, resolve
+
+_FLAGS = {flag.name: flag for flag in (*VALUES, *SWITCHES)}
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A run's options, and where its files are. `references` maps a strategy's name to the class that is created."""
+
+    options: Options
+    references: Mapping[str, str]
+    strategies_were_named: bool
+    root: Path
+    baseline_dir: Path
+    json_path: Path | None
+    resume: bool
+
+    def reference(self, strategy: str) -> str:
+        """'module:Class' of a strategy's name; a reference stays itself."""
+        return self.references.get(strategy, strategy)
+
+
+class _Reader:
+    """The text of a flag: from the command line, else from the ini file, else its default."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def text(self, name: str) -> str:
+        flag = _FLAGS[name]
+        given: str | None = self._config.getoption(flag.key)
+        if given is None and flag.has_ini:
+            given = str(self._config.getini(flag.key) or "") or None
+        return (flag.default if given is None else given).strip()
+
+    def switch(self, name: str) -> bool:
+        flag = _FLAGS[name]
+        given: bool | None = self._config.getoption(flag.key)
+        return bool(self._config.getini(flag.key)) if given is None and flag.has_ini else bool(given)
+
+    def number(self, name: str, kind: type[Number], *, least: float | None = None) -> Number:
+        flag, text = _FLAGS[name], self.text(name)
+        try:
+            value = kind(text)
+        except ValueError as error:
+            noun = "whole number" if kind is int else "number"
+            raise OptionError(f"{flag.option}: {text!r} is not a {noun}") from error
+        if least is not None and not value >= least:
+            raise OptionError(f"{flag.option}: {text} is not allowed; it must be {least:g} or above")
+        return value
+
+    def whole_or_none(self, name: str) -> int | None:
+        return self.number(name, int, least=1) if self.text(name) else None
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """Everything a run needs to know; OptionError on the first thing that cannot be used."""
+    reader = _Reader(config)
+    strategies = resolve(_names(reader, "strategy"), where=_FLAGS["strategy"].option)
+    known = references()
+    json_text = reader.text("json")
+    return Settings(
+        options=_options(reader, strategies, bool(config.getoption("perf_save_baseline"))),
+        references=known,
+        strategies_were_named="all" not in _names(reader, "strategy"),
+        root=config.rootpath,
+        baseline_dir=config.rootpath / reader.text("baseline_dir"),
+        json_path=config.invocation_params.dir / json_text if json_text else None,
+        resume=reader.switch("resume"),
+    )
+
+
+def _options(reader: _Reader, strategies: tuple[str, ...], save_baseline: bool) -> Options:
+    where = {name: flag.option for name, flag in _FLAGS.items()}
+    return Options(
+        strategies=strategies,
+        models=tuple(_model(reader, name) for name in _names(reader, "model")),
+        prompt_lengths=parse_lengths(reader.text("prompt_lengths"), where=where["prompt_lengths"]),
+        output_tokens=reader.number("output_tokens", int, least=1),
+        batch_size=reader.number("batch_size", int, least=1),
+        sampling=_sampling(reader),
+        seed=reader.number("seed", int, least=0),
+        measure=_measure(reader),
+        gate=_gate(reader),
+        save_baseline=save_baseline,
+    )
+
+
+def _names(reader: _Reader, name: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in reader.text(name).split(",") if part.strip())
+    if not names or len(set(names)) != len(names):
+        raise OptionError(f"{_FLAGS[name].option}: {reader.text(name)!r} names nothing, or something twice")
+    return names
+
+
+def _model(reader: _Reader, name: str) -> ModelSpec:
+    try:
+        return ModelSpec(
+            name=name,
+            revision=reader.text("revision") or None,
+            dtype=reader.text("dtype"),
+            load_format=reader.text("load_format"),
+            trust_remote_code=reader.switch("trust_remote_code"),
+            device=reader.text("device"),
+        )
+    except OptionError as error:
+        raise OptionError(f"--perf-{error}".replace("load format", "load-format", 1)) from error
+
+
+def _sampling(reader: _Reader) -> SamplingParams:
+    try:
+        return SamplingParams(
+            temperature=reader.number("temperature", float),
+            top_k=reader.number("top_k", int),
+            top_p=reader.number("top_p", float),
+            repetition_penalty=reader.number("repetition_penalty", float),
+        )
+    except OptionError as error:
+        text = str(error)
+        raise OptionError(text if text.startswith("--") else f"--perf-{text.replace('_', '-', 1)}") from error
+
+
+def _measure(reader: _Reader) -> MeasureOptions:
+    samples = reader.number("samples", int, least=1)
+    slowdown = reader.text("inject_slowdown")
+    return MeasureOptions(
+        samples=samples,
+        decode_samples=reader.whole_or_none("decode_samples") or max(10, samples // 10),
+        warmup=reader.number("warmup", int, least=0),
+        injected_slowdown=parse_percent(slowdown, where=_FLAGS["inject_slowdown"].option) if slowdown else 0.0,
+        silence_ns=parse_duration(reader.text("timeout"), where=_FLAGS["timeout"].option),
+    )
+
+
+def _gate(reader: _Reader) -> GateOptions:
+    budget, sessions = reader.text("budget"), reader.whole_or_none("sessions")
+    defaults = GateOptions()
+    return GateOptions(
+        tolerances=_tolerances(reader),
+        sessions=sessions or defaults.sessions,
+        baseline_sessions=sessions or defaults.baseline_sessions,
+        budget_ns=parse_duration(budget, where=_FLAGS["budget"].option) if budget else None,
+        strict=reader.switch("strict"),
+        ignored_environment=frozenset(part.strip() for part in reader.text("allow_mismatch").split(",") if part.strip()),
+    )
+
+
+def _tolerances(reader: _Reader) -> dict[Metric, float]:
+    flag: Flag = _FLAGS["tolerance"]
+    return merge_tolerances(DEFAULT_TOLERANCES, parse_tolerances(reader.text("tolerance"), where=flag.option))

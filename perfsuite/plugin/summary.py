@@ -1,0 +1,78 @@
+"""Owns the end of a run: tables, verdicts, saved baselines and notes on the terminal, and the JSON report."""
+
+import shlex
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from perfsuite.core.errors import OptionError
+from perfsuite.core.matrix import Cell
+from perfsuite.plugin.campaign import Campaign
+from perfsuite.report import json_report, terminal
+from perfsuite.report.layout import Line
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+ONCE = ("--save-baseline", "--perf-save-baseline", "--perf-resume", "--perf", "-q", "-v")
+"""Arguments that a command to reproduce a cell sets itself or has no use for."""
+
+
+def write_summary(reporter: "TerminalReporter", campaign: Campaign) -> None:
+    """Everything a run has to say; under -q only the verdicts and what went wrong."""
+    if not campaign.cells:
+        return
+    recordings = {cell: campaign.recordings(cell) for cell in campaign.cells if campaign.recordings(cell)}
+    reporter.section("perfsuite", "=")
+    if reporter.config.get_verbosity() >= 0:
+        _write(reporter, terminal.tables(recordings))
+        _write(reporter, terminal.comparison(recordings))
+    if campaign.options.save_baseline:
+        _write(reporter, _saved_lines(campaign))
+    elif recordings:
+        _write(reporter, terminal.verdicts(campaign.judgements(), _command(campaign)))
+    _write(reporter, _note_lines(campaign))
+    _write_json(reporter, campaign)
+
+
+def _write(reporter: "TerminalReporter", lines: Iterable[Line]) -> None:
+    for line in lines:
+        markup = {} if line.style == "plain" else {line.style: True}
+        reporter.write_line(line.text, **markup)
+
+
+def _saved_lines(campaign: Campaign) -> list[Line]:
+    saved = [Line(terminal.saved(each.old, each.new), "plain") for each in campaign.saved]
+    return [*saved, *(Line(error, "red") for error in campaign.save_errors.values())]
+
+
+def _note_lines(campaign: Campaign) -> list[Line]:
+    notes = [Line(note, "yellow") for note in campaign.notes]
+    skipped = dict.fromkeys(campaign.unavailable.values())
+    notes += [Line(f"not measured: {reason}", "yellow") for reason in skipped]
+    if campaign.is_interrupted:
+        command = shlex.join(["pytest", *(a for a in campaign.argv if a != "--perf-resume"), "--perf-resume"])
+        notes.append(Line(f"interrupted: every finished session is kept; go on with: {command}", "bold"))
+    return notes
+
+
+def _command(campaign: Campaign) -> Callable[[Cell], str]:
+    arguments = [argument for argument in campaign.argv if argument not in ONCE]
+
+    def command(cell: Cell) -> str:
+        return shlex.join(["pytest", "--perf", *arguments, "-k", f"{cell.id}"])
+
+    return command
+
+
+def _write_json(reporter: "TerminalReporter", campaign: Campaign) -> None:
+    path = campaign.settings.json_path
+    if path is None:
+        return
+    recordings = [recording for cell in campaign.cells for recording in campaign.recordings(cell)]
+    document = json_report.document(campaign.options, recordings, campaign.judgements(), campaign.notes)
+    try:
+        json_report.write(path, document)
+    except OptionError as error:
+        reporter.write_line(str(error), red=True)
+        return
+    reporter.write_line(f"report written to {path}")

@@ -1,0 +1,61 @@
+"""Owns the comparison of strategies: one row per strategy at the shortest, the middle and the longest prompt."""
+
+from collections.abc import Sequence
+from statistics import median
+
+from perfsuite.report.columns import (
+    median_column,
+    memory_column,
+    quantile_text,
+    series_column,
+    shared_decimals,
+    startup_column,
+)
+from perfsuite.report.headings import request_phrase, slowdown_lines
+from perfsuite.report.layout import Column, Line, table
+from perfsuite.report.rows import RecordingsByCell, Row, grouped, rows_of, shape
+
+
+def comparison(recordings: RecordingsByCell) -> tuple[Line, ...]:
+    """A table per model and kind of workload; empty unless two strategies share one."""
+    groups = grouped(rows_of(recordings), lambda row: (row.cell.model, shape(row.cell.workload)))
+    several = [rows for rows in groups if len({row.cell.strategy for row in rows}) > 1]
+    return tuple(line for rows in several for line in (*_table(rows), Line("")))
+
+
+def _table(rows: Sequence[Row]) -> tuple[Line, ...]:
+    strategies = grouped(rows, lambda row: row.cell.strategy)
+    cell = rows[0].cell
+    columns = (
+        Column(group="", title="strategy", left=True, cells=tuple(own[0].cell.strategy_slug for own in strategies)),
+        *(column for length in _shown_lengths(rows) for column in _length_columns(strategies, length)),
+        startup_column([_startup_ns(own) for own in strategies]),
+        memory_column([_memory(own) for own in strategies]),
+    )
+    title = f"{cell.model.name} by strategy: {request_phrase(cell.workload)}; P50 and P99 are of TTFT, TPOT is its P50"
+    return (Line(title, "bold"), *slowdown_lines(rows), *table(columns))
+
+
+def _shown_lengths(rows: Sequence[Row]) -> list[int]:
+    lengths = sorted({row.prompt_tokens for row in rows})
+    return sorted({lengths[0], lengths[len(lengths) // 2], lengths[-1]})
+
+
+def _length_columns(strategies: Sequence[Sequence[Row]], length: int) -> tuple[Column, ...]:
+    rows = [next((row for row in own if row.prompt_tokens == length), None) for own in strategies]
+    group = f"prompt {length}, ms"
+    decimals = shared_decimals(rows, "ttft")
+    return (
+        median_column(rows, "ttft", group, "P50"),
+        series_column(rows, "ttft", group, "P99", lambda s: quantile_text(s, s.p99, decimals)),
+        median_column(rows, "tpot", group, "TPOT"),
+    )
+
+
+def _startup_ns(rows: Sequence[Row]) -> float | None:
+    times = [row.startup_ns for row in rows if row.startup_ns is not None]
+    return median(times) if times else None
+
+
+def _memory(rows: Sequence[Row]) -> int | None:
+    return max((row.memory for row in rows if row.memory is not None), default=None)

@@ -1,0 +1,74 @@
+"""Owns the JSON report: everything a run measured and decided as one document that other tools can read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from perfsuite import __version__
+from perfsuite.core import jsontext
+from perfsuite.core.codec import encode
+from perfsuite.core.errors import OptionError
+from perfsuite.core.matrix import Cell
+from perfsuite.core.options import Options
+from perfsuite.core.recording import Recording
+from perfsuite.core.verdict import Judgement
+from perfsuite.disk import explain, try_writing, write_whole
+from perfsuite.report.rows import pooled
+
+SCHEMA = 1
+
+
+def document(
+    options: Options, recordings: Sequence[Recording], judgements: Sequence[Judgement], notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Plain JSON data; durations are nanoseconds.
+
+    Each cell has its recordings, raw samples and all, a summary per series over the sessions' pooled samples, and its
+    verdicts.
+    """
+    cells = dict.fromkeys((*(r.cell for r in recordings), *(judgement.cell for judgement in judgements)))
+    return {
+        "schema": SCHEMA,
+        "perfsuite": __version__,
+        "options": _options(options),
+        "notes": list(notes),
+        "cells": [_cell(cell, recordings, judgements) for cell in cells],
+    }
+
+
+def write(path: Path, document: dict[str, Any]) -> None:
+    """Put the report at `path` in one step; OptionError if the disk refuses."""
+    try:
+        write_whole(path, jsontext.dumps(document))
+    except OSError as error:
+        raise OptionError(f"--perf-json: {path} cannot be written ({explain(error)})") from error
+
+
+def check_writable(path: Path) -> None:
+    """OptionError, before anything is measured, if no report could be written at `path`."""
+    if path.is_dir():
+        raise OptionError(f"--perf-json: {path} is a folder; name a file")
+    try:
+        try_writing(path.parent)
+    except OSError as error:
+        raise OptionError(
+            f"--perf-json: {path} cannot be written ({explain(error)}); name a file in a folder you may write to"
+        ) from error
+
+
+def _cell(cell: Cell, recordings: Sequence[Recording], judgements: Sequence[Judgement]) -> dict[str, Any]:
+    own = [recording for recording in recordings if recording.cell == cell]
+    return {
+        "id": cell.id,
+        "cell": encode(cell),
+        "recordings": [encode(recording) for recording in own],
+        "summaries": encode(pooled(own)),
+        "verdicts": [encode(verdict) for judged in judgements if judged.cell == cell for verdict in judged.verdicts],
+    }
+
+
+def _options(options: Options) -> dict[str, Any]:
+    """The options with the tolerances under the metrics' keys, 'ttft.p50', as people write them."""
+    encoded: dict[str, Any] = encode(options)
+    encoded["gate"]["tolerances"] = {metric.key: value for metric, value in options.gate.tolerances.items()}
+    return encoded

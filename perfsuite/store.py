@@ -1,0 +1,138 @@
+"""Owns the baselines on disk, one cell a file: <directory>/<device>/<model>/<strategy>/<workload>.json.
+
+A file carries the number of its layout and a digest of the rest, so that a foreign or hand-edited one is refused
+rather than compared with. Which baseline may judge which recording is not decided here.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from perfsuite.core import jsontext
+from perfsuite.core.baseline import SCHEMA, Baseline
+from perfsuite.core.codec import CodecError, decode, encode
+from perfsuite.core.errors import BaselineError, PerfsuiteError
+from perfsuite.core.matrix import Cell
+from perfsuite.core.recording import Environment
+from perfsuite.disk import explain, try_writing, write_whole
+
+RESTORE = "restore it with git checkout, or record it again with: pytest --save-baseline"
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineStore:
+    """The folder of baselines; every method that fails raises BaselineError with one line that names the file."""
+
+    directory: Path
+
+    def path(self, cell: Cell, environment: Environment) -> Path:
+        return self._file(environment.slug, cell)
+
+    def load(self, cell: Cell, environment: Environment) -> Baseline | None:
+        """The baseline of `cell` for this device, `None` if none was ever saved."""
+        return _load(self.path(cell, environment))
+
+    def save(self, baseline: Baseline) -> Path:
+        """Where the baseline now lies; when saving fails, the file that was there before is untouched."""
+        path = self.path(baseline.cell, baseline.environment)
+        try:
+            write_whole(path, jsontext.dumps(_document(baseline)))
+        except OSError as error:
+            raise BaselineError(
+                f"{path}: the baseline cannot be saved ({explain(error)}); what was stored before is untouched"
+            ) from error
+        return path
+
+    def devices_with(self, cell: Cell) -> tuple[str, ...]:
+        """Names of the devices that have a baseline of `cell`; of a broken file the folder's name."""
+        folders = (path.name for path in self._subfolders() if self._file(path.name, cell).is_file())
+        return tuple(_device_name(self._file(folder, cell), folder) for folder in folders)
+
+    def cells(self, device: str) -> tuple[str, ...]:
+        """Ids of the cells stored for a device (an `Environment.slug`), sorted: 'eager/tiny/p100-o32'."""
+        return tuple(sorted(_cell_id(path) for path in (self.directory / device).glob("*/*/*.json")))
+
+    def _subfolders(self) -> list[Path]:
+        return sorted(path for path in self.directory.glob("*") if path.is_dir())
+
+    def _file(self, device: str, cell: Cell) -> Path:
+        return self.directory / device / cell.model.slug / cell.strategy_slug / f"{cell.workload.slug}.json"
+
+
+def check_writable(directory: Path) -> None:
+    """BaselineError, before anything is measured, if no baseline could be saved in `directory`."""
+    try:
+        try_writing(directory)
+    except OSError as error:
+        raise BaselineError(
+            f"{directory}: no baseline can be saved here ({explain(error)}); "
+            "make it a folder that you may write to, or name another with --perf-baseline-dir"
+        ) from error
+
+
+def _document(baseline: Baseline) -> dict[str, Any]:
+    body = {"schema": SCHEMA, "baseline": encode(baseline)}
+    return {**body, "digest": _digest(body)}
+
+
+def _digest(body: dict[str, Any]) -> str:
+    return hashlib.sha256(jsontext.canonical(body).encode()).hexdigest()
+
+
+def _load(path: Path) -> Baseline | None:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        found = explain(error) if isinstance(error, OSError) else "not UTF-8 text"
+        raise BaselineError(f"{path}: the baseline cannot be read ({found}); {RESTORE}") from error
+    return _baseline(_parse(text, path), path)
+
+
+def _parse(text: str, path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        finding = "the file ends too early" if _is_truncated(error) else f"not JSON: {error.msg}"
+        place = f"line {error.lineno}, column {error.colno}"
+        raise BaselineError(f"{path}: {finding} ({place}); {RESTORE}") from error
+    if not isinstance(data, dict) or "schema" not in data:
+        raise BaselineError(f"{path}: not a perfsuite baseline, it has no 'schema'; {RESTORE}")
+    return data
+
+
+def _is_truncated(error: json.JSONDecodeError) -> bool:
+    return error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated")
+
+
+def _baseline(data: dict[str, Any], path: Path) -> Baseline:
+    if data["schema"] != SCHEMA:
+        raise BaselineError(
+            f"{path}: schema {data['schema']!r}; this perfsuite reads {SCHEMA}; "
+            "upgrade perfsuite, or record again with: pytest --save-baseline"
+        )
+    if set(data) != {"schema", "digest", "baseline"}:
+        raise BaselineError(f"{path}: it must hold 'schema', 'digest' and 'baseline' and nothing else; {RESTORE}")
+    try:
+        baseline = decode(Baseline, data["baseline"], where="baseline")
+    except (CodecError, PerfsuiteError) as error:
+        raise BaselineError(f"{path}: {error}; {RESTORE}") from error
+    if data["digest"] != _digest({"schema": data["schema"], "baseline": data["baseline"]}):
+        raise BaselineError(f"{path}: was edited by hand or damaged (its digest differs); {RESTORE}")
+    return baseline
+
+
+def _device_name(path: Path, folder: str) -> str:
+    try:
+        baseline = _load(path)
+    except BaselineError:  # it is only named here; whoever compares with it gets the error
+        return folder
+    return baseline.environment.device if baseline else folder
+
+
+def _cell_id(path: Path) -> str:
+    model, strategy = path.parts[-3:-1]
+    return f"{strategy}/{model}/{path.name.removesuffix('.json')}"

@@ -1,0 +1,96 @@
+"""Owns the life of a model that runs in this process: loading, streaming, memory, and giving all of it back.
+
+A strategy holds one of these and hands it the Step that makes the strategy what it is.
+"""
+
+import gc
+from collections.abc import Iterator
+
+import torch
+
+from perfsuite.core.errors import StrategyUnavailableError
+from perfsuite.core.recording import Memory
+from perfsuite.core.sample import Chunk, Request
+from perfsuite.core.units import format_bytes
+from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
+from perfsuite.models.device import find_device, free_bytes
+from perfsuite.models.load import LoadedModel, load
+from perfsuite.models.presets import check_positions, positions_of
+from perfsuite.strategies._decode import Decoder, Step
+
+
+class InProcess:
+    """`load`, then `start` with a step, then any number of requests, then `close`; and again."""
+
+    def __init__(self) -> None:
+        self._loaded: LoadedModel | None = None
+        self._decoder: Decoder | None = None
+
+    @property
+    def loaded(self) -> LoadedModel:
+        if self._loaded is None:
+            raise RuntimeError("the strategy is not open")
+        return self._loaded
+
+    @property
+    def decoder(self) -> Decoder:
+        if self._decoder is None:
+            raise RuntimeError("the strategy is not open")
+        return self._decoder
+
+    def load(self, spec: ModelSpec, workloads: tuple[Workload, ...]) -> LoadedModel:
+        """The model on its device; OptionError if a workload is longer than it can hold, if possible before loading."""
+        check_positions(spec.name, positions_of(spec.name), workloads)
+        device = find_device(spec.device)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        self._loaded = load(spec)
+        check_positions(spec.name, self._loaded.facts.positions, workloads)
+        return self._loaded
+
+    def start(self, step: Step) -> None:
+        """Stream through `step` from now on."""
+        self._decoder = Decoder(step, self.loaded.device, self.loaded.eos_token_ids)
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        """The decoder's chunks; StrategyUnavailableError with the sizes if the device runs out of memory."""
+        try:
+            yield from self.decoder.stream(request)
+        except torch.OutOfMemoryError as error:
+            raise StrategyUnavailableError(self._out_of_memory(request)) from error
+
+    def _out_of_memory(self, request: Request) -> str:
+        loaded, rows = self.loaded, len(request.prompts)
+        return (
+            f"{loaded.device} is out of memory on a batch of {rows} with {len(request.prompts[0])} prompt tokens: "
+            f"the weights take {format_bytes(loaded.weight_bytes)}, {format_bytes(free_bytes(loaded.device) or 0)} are "
+            "free; lower the batch size or the prompt length, use --perf-dtype float16, or free the GPU"
+        )
+
+    def facts(self) -> ModelFacts:
+        return self.loaded.facts
+
+    def notes(self) -> tuple[str, ...]:
+        """Choices that matter to the numbers: the attention implementation and the dtype."""
+        attention = getattr(self.loaded.model.config, "_attn_implementation", None)
+        return (f"attention: {attention}", f"dtype: {self.loaded.facts.dtype}")
+
+    def memory(self) -> Memory:
+        """Bytes of the weights, and on a GPU the allocator's peaks since loading began."""
+        device, weights = self.loaded.device, self.loaded.weight_bytes
+        if device.type != "cuda":
+            return Memory(weights=weights)
+        return Memory(
+            weights=weights,
+            peak_allocated=torch.cuda.max_memory_allocated(device),
+            peak_reserved=torch.cuda.max_memory_reserved(device),
+        )
+
+    def device_ns(self) -> tuple[int, ...] | None:
+        return self.decoder.device_ns()
+
+    def close(self) -> None:
+        """Let go of the model and give the device's memory back; the strategy must drop its own references first."""
+        self._loaded = self._decoder = None
+        gc.collect()
+        torch.cuda.empty_cache()

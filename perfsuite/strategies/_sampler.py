@@ -1,0 +1,70 @@
+"""Owns how the next token is drawn from logits: by transformers' definitions, on the device, without asking the host.
+
+Every branch depends on the parameters alone, never on a tensor's values, so that a draw can be captured in a graph.
+"""
+
+import torch
+from torch import Tensor
+
+from perfsuite.core.workload import SamplingParams
+
+
+def sample(logits: Tensor, seen: Tensor | None, params: SamplingParams, generator: torch.Generator) -> Tensor:
+    """Token ids [B] (int64) drawn from logits [B, V]; `seen` [B, V] (bool) marks the ids that the penalty falls on.
+
+    Greedy takes the largest logit after the penalty. Else an exponential race: argmax of p / Exp(1) is distributed
+    as p, whatever p's sum (torch.multinomial draws the same way, but checks p on the host first).
+    """
+    scores = penalised(logits, seen, params.repetition_penalty)
+    if params.is_greedy:
+        return scores.argmax(dim=-1)
+    weights = _kept_weights(scores, params)
+    race = torch.empty_like(weights).exponential_(generator=generator)
+    return weights.div_(race).argmax(dim=-1)
+
+
+def probabilities(logits: Tensor, seen: Tensor | None, params: SamplingParams) -> Tensor:
+    """The distribution [B, V] (float32, rows sum to 1) that `sample` draws from; greedy is a single 1."""
+    scores = penalised(logits, seen, params.repetition_penalty)
+    if params.is_greedy:
+        return torch.zeros_like(scores).scatter_(1, scores.argmax(dim=-1, keepdim=True), 1.0)
+    weights = _kept_weights(scores, params)
+    return weights / weights.sum(dim=-1, keepdim=True)
+
+
+def mark_seen(seen: Tensor, ids: Tensor) -> None:
+    """Mark ids [B, L] in `seen` [B, V] (bool), in place."""
+    seen.scatter_(1, ids, True)
+
+
+def penalised(logits: Tensor, seen: Tensor | None, penalty: float) -> Tensor:
+    """Float32 scores in which seen tokens are less likely (RepetitionPenaltyLogitsProcessor; Keskar et al. 2019)."""
+    scores = logits.float()
+    if seen is None or penalty == 1:
+        return scores
+    return torch.where(seen, torch.where(scores < 0, scores * penalty, scores / penalty), scores)
+
+
+def _kept_weights(scores: Tensor, params: SamplingParams) -> Tensor:
+    """Temperature, top-k, softmax, top-p; the weight of what top-p drops is 0, the others are not rescaled."""
+    if params.temperature != 1:
+        scores = scores / params.temperature
+    if params.top_k:
+        best, best_ids = scores.topk(min(params.top_k, scores.shape[-1]), dim=-1)
+        scores = scores.masked_fill(scores < best[:, -1:], -torch.inf)  # every token tied with the k-th stays
+    weights = scores.softmax(dim=-1)
+    if params.top_p == 1:
+        return weights
+    ranked = weights.gather(1, best_ids) if params.top_k else weights.sort(dim=-1, descending=True).values
+    return _top_p(weights, ranked, params.top_p)
+
+
+def _top_p(weights: Tensor, ranked: Tensor, top_p: float) -> Tensor:
+    """Keep the most probable tokens up to and including the one whose cumulated probability crosses `top_p`.
+
+    `ranked` holds the largest weights in descending order. Tokens tied with the crossing one stay too; transformers
+    keeps as many of them as its sort happens to put first.
+    """
+    before = ranked.cumsum(dim=-1) - ranked
+    crossing = ranked.masked_fill(before >= top_p, torch.inf).amin(dim=-1, keepdim=True)
+    return weights.masked_fill(weights < crossing, 0.0)
