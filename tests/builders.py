@@ -3,8 +3,9 @@
 Without noise sample i of a recording takes exactly `ttft_ms` (prefill) and adds `tpot_ms` per later token (decode).
 """
 
-import random
 from dataclasses import replace
+
+import numpy as np
 
 from perfsuite.core.baseline import Baseline
 from perfsuite.core.matrix import Cell
@@ -55,7 +56,7 @@ def make_samples(
     cell: Cell, n: int, decode: int, *, ttft_ms: float, tpot_ms: float, noise: float, seed: int, device: bool
 ) -> tuple[Sample, ...]:
     """`n` one-token requests, then `decode` full ones, each time multiplied by at most 1 ± `noise`."""
-    draw = random.Random(seed)  # noqa: S311 - noise, not a secret
+    draw = np.random.default_rng(seed)
     plan = [(Phase.PREFILL, 1)] * n + [(Phase.DECODE, cell.workload.output_tokens)] * decode
     return tuple(
         make_sample(

@@ -38,7 +38,7 @@ class Baseline:
         """Why `recording` cannot be judged by this baseline, one phrase per difference; empty if it can."""
         return (
             *_cell_differences(self.cell, recording.cell),
-            *self.environment.differences(recording.environment, ignore=ignore),
+            *recording.environment.differences(self.environment, ignore=ignore),
         )
 
 

@@ -11,6 +11,8 @@ from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from perfsuite.core.errors import PerfsuiteError
+
 T = TypeVar("T")
 
 
@@ -110,7 +112,7 @@ def _decode_dataclass(kind: type, data: Mapping[str, object], where: str) -> obj
     values = {name: _decode(hints[name], value, f"{where}.{name}") for name, value in data.items()}
     try:
         return kind(**values)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, PerfsuiteError) as error:
         raise CodecError(f"{where}: {error}") from error
 
 

@@ -53,7 +53,7 @@ class Rule:
         return self.family_error / (self.gates * self.looks)
 
     def pass_limit(self, n: int) -> float:
-        """The bound a pass stays below, kappa theta_T; lower for a tail, of whose shift a session of `n` samples shows only a part."""
+        """What a pass stays below: kappa theta_T, as `n` samples show only part of a tail's shift (gate.md 6.4)."""
         p = self.statistic.probability
         if p is None or not self.statistic.is_tail:
             return self.limit

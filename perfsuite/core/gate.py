@@ -74,15 +74,16 @@ def _uncompared(metric: str, tolerance: float, baseline: Sessions, candidate: Se
 
 
 def _read(sessions: Sessions, side: str) -> list[FloatArray]:
-    arrays = []
-    for number, values in enumerate(sessions, start=1):
-        try:
-            arrays.append(readable(values))
-        except UnusableSamplesError as error:
-            raise UnusableSamplesError(f"{side} session {number}: {error}") from error
-    if not arrays:
+    if not len(sessions):
         raise UnusableSamplesError(f"{side}: no sessions")
-    return arrays
+    return [_read_one(values, f"{side} session {number}") for number, values in enumerate(sessions, start=1)]
+
+
+def _read_one(values: Sequence[float], where: str) -> FloatArray:
+    try:
+        return readable(values)
+    except UnusableSamplesError as error:
+        raise UnusableSamplesError(f"{where}: {error}") from error
 
 
 def _judge(baseline: FloatArray, candidate: FloatArray, counts: Verdict, rule: Rule, noise: Noise | None) -> Verdict:

@@ -1,6 +1,5 @@
 """Owns the judgement of one cell: may it be compared at all, and if so, the verdict on every gated metric."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,14 +33,15 @@ def judge_cell(
     gates: int,
     options: GateOptions,
     noise: Mapping[str, Noise] | None = None,
+    save_command: str = "pytest --save-baseline",
 ) -> Judgement:
     """Every gated metric of the cell, in the order of `tolerances` (fractions); a tolerance of 0 is not gated.
 
     `recordings` are the candidate's sessions, `gates` the number of verdicts in the whole run, `noise` is
-    `suite_noise`. A metric without a value on either side (TPOT of one token) has no verdict; one with values on one
+    `suite_noise`, `save_command` what a remedy names for recording this cell's baseline. A metric without a value on either side (TPOT of one token) has no verdict; one with values on one
     side only is INVALID.
     """
-    obstacle = _obstacle(cell, baseline, recordings, options)
+    obstacle = _obstacle(baseline, recordings, options, save_command)
     stored = () if baseline is None else baseline.recordings
     gated = tuple(metric for metric, tolerance in tolerances.items() if tolerance > 0)
     if obstacle is not None:
@@ -56,7 +56,7 @@ def judge_cell(
             fitted = (noise or {}).get(metric.key)
             name = metric.statistic.value
             verdict = ask(*sides, metric=name, tolerance=tolerances[metric], noise=fitted, direction=metric.direction)
-            verdicts.append(_completed(verdict, metric, cell))
+            verdicts.append(replace(verdict, metric=metric.key))
     return Judgement(cell=cell, verdicts=tuple(verdicts))
 
 
@@ -80,28 +80,12 @@ def suite_noise(baselines: Sequence[Baseline], tolerances: Iterable[Metric]) -> 
     return result
 
 
-def save_command(cell: Cell) -> str:
-    """The command that records a baseline of this cell.
-
-    The id with the bracket before it is one word to pytest's -k: 'cuda-graph/…' alone would also select
-    'jit-cuda-graph/…'. Where the id holds a character that -k refuses, its parts are joined by 'and'.
-    """
-    words = re.findall(r"[\w:+.\[\]/-]+", f"[{cell.id}")
-    return f"pytest --save-baseline -k '{' and '.join(words)}'"
-
-
 def _values(metric: Metric, recordings: Sequence[Recording]) -> tuple[tuple[float, ...], ...]:
     return tuple(SERIES[metric.series].values(recording) for recording in recordings)
 
 
-def _completed(verdict: Verdict, metric: Metric, cell: Cell) -> Verdict:
-    intended = f"if it is intended: {save_command(cell)}"
-    regressed = verdict.outcome is Outcome.REGRESSED
-    return replace(verdict, metric=metric.key, remedy=intended if regressed else verdict.remedy)
-
-
 def _obstacle(
-    cell: Cell, baseline: Baseline | None, recordings: tuple[Recording, ...], options: GateOptions
+    baseline: Baseline | None, recordings: tuple[Recording, ...], options: GateOptions, save_command: str
 ) -> _Obstacle | None:
     if not recordings:
         return _Obstacle(outcome=Outcome.INVALID, reason="no session was measured", remedy="measure again")
@@ -111,15 +95,17 @@ def _obstacle(
             return _Obstacle(outcome=Outcome.INVALID, reason=reason, remedy="mend the cause and measure again")
     if baseline is None:
         reason = f"no baseline for {recordings[0].environment.device!r}"
-        return _Obstacle(outcome=Outcome.NO_BASELINE, reason=reason, remedy=save_command(cell))
+        return _Obstacle(outcome=Outcome.NO_BASELINE, reason=reason, remedy=f"record one with: {save_command}")
     for recording in baseline.recordings:
         for problem in unsavable(recording):
             reason = f"baseline session {recording.session}: {problem}"
-            return _Obstacle(outcome=Outcome.INVALID, reason=reason, remedy=save_command(cell))
-    return _incomparable(baseline, recordings, options.ignored_environment)
+            return _Obstacle(outcome=Outcome.INVALID, reason=reason, remedy=f"record it again with: {save_command}")
+    return _incomparable(baseline, recordings, options.ignored_environment, save_command)
 
 
-def _incomparable(baseline: Baseline, recordings: tuple[Recording, ...], ignored: frozenset[str]) -> _Obstacle | None:
+def _incomparable(
+    baseline: Baseline, recordings: tuple[Recording, ...], ignored: frozenset[str], save_command: str
+) -> _Obstacle | None:
     """The differences of all sessions, each once; those of the environment can be allowed by their key."""
     differing = _once(phrase for r in recordings for phrase in baseline.mismatches(r, ignore=ignored))
     if not differing:
@@ -127,9 +113,9 @@ def _incomparable(baseline: Baseline, recordings: tuple[Recording, ...], ignored
     keys = _once(
         phrase.partition(":")[0]
         for r in recordings
-        for phrase in baseline.environment.differences(r.environment, ignore=ignored)
+        for phrase in r.environment.differences(baseline.environment, ignore=ignored)
     )
-    remedy = f"record a new baseline: {save_command(recordings[0].cell)}"
+    remedy = f"record a new baseline with: {save_command}"
     if len(keys) == len(differing):
         remedy += f"; or compare all the same: --perf-allow-mismatch {','.join(keys)}"
     return _Obstacle(outcome=Outcome.INCOMPARABLE, reason="; ".join(differing), remedy=remedy)

@@ -117,15 +117,19 @@ def fit_noise(cells: Iterable[Sequence[Sequence[float]]], metric: str) -> Noise:
     an unknown metric.
     """
     statistic = statistic_named(metric)
-    measured, ignored = [], []
-    for number, sessions in enumerate(cells, start=1):
-        try:
-            measured.append(_cell_noise(sessions, statistic))
-        except UnusableSamplesError as error:
-            ignored.append(f"cell {number}: {error}")
+    found = [_cell_noise_or_reason(sessions, statistic) for sessions in cells]
+    measured = [cell for cell in found if isinstance(cell, _CellNoise)]
+    ignored = tuple(f"cell {number}: {cell}" for number, cell in enumerate(found, start=1) if isinstance(cell, str))
     if len(measured) < LEAST_CELLS:
-        return Noise(statistic=statistic, cells=len(measured), level_sd=_level_sd(measured), ignored=tuple(ignored))
-    return _fit(measured, statistic, tuple(ignored))
+        return Noise(statistic=statistic, cells=len(measured), level_sd=_level_sd(measured), ignored=ignored)
+    return _fit(measured, statistic, ignored)
+
+
+def _cell_noise_or_reason(sessions: Sequence[Sequence[float]], statistic: Statistic) -> _CellNoise | str:
+    try:
+        return _cell_noise(sessions, statistic)
+    except UnusableSamplesError as error:
+        return str(error)
 
 
 def _cell_noise(sessions: Sequence[Sequence[float]], statistic: Statistic) -> _CellNoise:

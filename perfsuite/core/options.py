@@ -58,7 +58,7 @@ class GateOptions:
 
     tolerances: Mapping[Metric, float] = field(default_factory=lambda: DEFAULT_TOLERANCES)
     sessions: int = 6
-    baseline_sessions: int = 5
+    baseline_sessions: int = 8
     budget_ns: int | None = None
     family_error: float = 0.001
     strict: bool = False

@@ -29,8 +29,7 @@ def obstacle(baseline: FloatArray, rule: Rule, noise: Noise | None) -> tuple[str
     """Why no candidate session can bring a verdict on this tail, and what would; `None` if one can (gate.md 6.4)."""
     label, n, needed = rule.statistic.value.upper(), baseline.shape[1], samples_needed(rule.statistic)
     if n < needed:
-        more = f"{needed - n} more samples per session (n = {needed})"
-        return f"{n} samples per session are too few for {label}, {needed} are needed", more
+        return f"{n} samples per session are too few for {label}, {needed} are needed", _more_samples_text(n, needed)
     if noise is not None and noise.level_sd is not None and noise.level_sd > NOISY_HOST_SD:
         reason = f"the medians of a usual cell differ by {_percent(noise.level_sd)} from session to session (sd)"
         allowed = f"{_percent(NOISY_HOST_SD)} is allowed for {label}"
@@ -49,7 +48,7 @@ def _quieter_tail(spread: Spread, sampling: float, n: int, rule: Rule) -> str:
     if between < allowed:
         enough = math.ceil(n * sampling / (allowed - between))
         if enough <= n * MOST_SAMPLES_FACTOR:
-            return f"{enough - n} more samples per session (n = {enough})"
+            return _more_samples_text(n, enough)
     return _tolerance_remedy(ratio(3 * spread.sd))
 
 
@@ -62,7 +61,7 @@ def doubt(contrast: Contrast, rule: Rule) -> str:
     if contrast.agreeing < AGREEING_SESSIONS:
         half = _percent(math.expm1(rule.limit / 2))
         agreeing = f"{AGREEING_SESSIONS} candidate sessions worse by {half} are needed"
-        return f"{change} is a change, but {agreeing}, {contrast.agreeing} of {contrast.k} is so"
+        return f"{change} is a change, but {agreeing}, found {contrast.agreeing} of {contrast.k}"
     slow = f"{contrast.slow_candidate} of {contrast.n * contrast.k} samples"
     usual = f"{contrast.slow_baseline} of {contrast.n * contrast.m} in the baseline"
     return f"{change}, but {slow} beyond the tail's limit are not surely more than {usual}"
@@ -109,7 +108,7 @@ def _larger_baseline(contrast: Contrast, rule: Rule) -> list[str]:
 def _more_samples(contrast: Contrast, rule: Rule) -> list[str]:
     for factor in range(2, MOST_SAMPLES_FACTOR + 1):
         if _decides(enlarged(contrast, rule, k=max(rule.looks, contrast.k), factor=factor), rule):
-            return [f"{_more(contrast.n * (factor - 1), 'sample')} per session (n = {contrast.n * factor})"]
+            return [_more_samples_text(contrast.n, contrast.n * factor)]
     return []
 
 
@@ -126,6 +125,10 @@ def _tolerance_remedy(tolerance: float) -> str:
 
 def _more(count: int, noun: str) -> str:
     return f"{count} more {noun}{'s' if count > 1 else ''}"
+
+
+def _more_samples_text(n: int, enough: int) -> str:
+    return f"{_more(enough - n, 'sample')} per session (n = {enough})"
 
 
 def _percent(fraction: float) -> str:

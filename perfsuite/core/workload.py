@@ -9,6 +9,13 @@ from perfsuite.core.errors import OptionError
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 LOAD_FORMATS = ("auto", "dummy")
 
+_SAMPLING_SHORT = {
+    "temperature": "temperature",
+    "top_k": "topk",
+    "top_p": "topp",
+    "repetition_penalty": "penalty",
+    "seed": "drawseed",
+}
 _DTYPE_SHORT = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
 
@@ -85,7 +92,7 @@ def _sampling_slug(params: SamplingParams) -> list[str]:
     if params.is_greedy and params.repetition_penalty == 1:
         return ["greedy"]
     changed = [f.name for f in fields(params) if getattr(params, f.name) != getattr(DEFAULT_SAMPLING, f.name)]
-    return [f"{name.replace('_', '')}{getattr(params, name):g}" for name in changed]
+    return [f"{_SAMPLING_SHORT[name]}{getattr(params, name):g}" for name in changed]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +120,9 @@ class ModelSpec:
         """A file name for it: 'tiny', 'meta-llama--Llama-2-7b-hf', 'llama-2-7b-bf16'."""
         path = self.name.rstrip("/")
         base = path.rsplit("/", 1)[-1] if _looks_like_path(self.name) else path.replace("/", "--")
-        parts = [re.sub(r"[^A-Za-z0-9._-]+", "-", base) or "model"]
-        parts += [_DTYPE_SHORT[self.dtype]] if self.dtype != "auto" else []
-        parts += [self.quantization] if self.quantization else []
-        return "-".join(parts)
+        parts = [base, *([_DTYPE_SHORT[self.dtype]] if self.dtype != "auto" else []), self.quantization or ""]
+        named = "-".join(filter(None, parts))
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", named).lstrip(".") or "model"
 
 
 def _looks_like_path(name: str) -> bool:

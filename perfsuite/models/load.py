@@ -113,7 +113,7 @@ def _is_dummy(spec: ModelSpec) -> bool:
 
 
 def _draw(spec: ModelSpec, config: Any, dtype: torch.dtype, device: torch.device) -> Any:
-    """Weights by the architecture's own initialisation (N(0, 0.02), norms 1), buffers as the architecture has them."""
+    """Weights by the architecture's own initialisation (N(0, initializer_range), norms 1), and its own buffers."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), device:
         torch.manual_seed(DUMMY_SEED)
         return _AutoModel.from_config(config, dtype=dtype, trust_remote_code=spec.trust_remote_code)

@@ -8,17 +8,18 @@ from dataclasses import dataclass, replace
 
 from perfsuite.core.baseline import Baseline
 from perfsuite.core.errors import BaselineError, OptionError
-from perfsuite.core.judgement import judge_cell, suite_noise
+from perfsuite.core.judgement import judge_cell, refuse, suite_noise
 from perfsuite.core.matrix import Cell
 from perfsuite.core.noise import Noise
 from perfsuite.core.options import Options
 from perfsuite.core.recording import Recording
 from perfsuite.core.units import format_seconds
 from perfsuite.core.validity import unsavable
-from perfsuite.core.verdict import Judgement, Outcome, Verdict
+from perfsuite.core.verdict import Judgement, Outcome
 from perfsuite.measure.clock import HostClock, utc_now
 from perfsuite.measure.environment import commit_of
 from perfsuite.measure.schedule import undecided
+from perfsuite.plugin import commands
 from perfsuite.plugin.progress import ProgressDisplay
 from perfsuite.plugin.selection import Arm, Ask
 from perfsuite.plugin.sessions import Sessions
@@ -143,11 +144,14 @@ class Campaign:
         return tuple(cell for cell in dict.fromkeys(cells) if sessions.is_open(cell))
 
     def judgement(self, ask: Ask) -> Judgement:
-        """The verdicts on one cell by one set of tolerances, from everything measured so far."""
+        """The verdicts on one cell by one set of tolerances, from everything measured so far.
+
+        A baseline that cannot be read is INVALID: it must not quietly switch the gate off.
+        """
         stored = self._baselines.get(ask.cell)
         tolerances = dict(ask.tolerances)
         if isinstance(stored, BaselineError):
-            return _unreadable(ask, stored)
+            return refuse(ask.cell, tolerances, Outcome.INVALID, str(stored))
         judgement = judge_cell(
             ask.cell,
             stored,
@@ -156,6 +160,7 @@ class Campaign:
             gates=sum(len(other.tolerances) for other in self._asks),
             options=self.options.gate,
             noise=self._noise,
+            save_command=commands.save(self.argv, ask.cell),
         )
         return self._with_neighbours(judgement) if stored is None else judgement
 
@@ -218,15 +223,6 @@ class Campaign:
             check_writable(self.settings.baseline_dir)
         if self.settings.json_path:
             json_report.check_writable(self.settings.json_path)
-
-
-def _unreadable(ask: Ask, error: BaselineError) -> Judgement:
-    """A baseline that cannot be read must not quietly switch the gate off."""
-    verdicts = (
-        Verdict(metric=metric.key, outcome=Outcome.INVALID, tolerance=tolerance, reason=str(error))
-        for metric, tolerance in ask.tolerances
-    )
-    return Judgement(cell=ask.cell, verdicts=tuple(verdicts))
 
 
 def _check_distinct(cells: tuple[Cell, ...]) -> None:

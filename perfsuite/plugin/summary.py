@@ -1,20 +1,18 @@
 """Owns the end of a run: tables, verdicts, saved baselines and notes on the terminal, and the JSON report."""
 
-import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from perfsuite.core.errors import OptionError
-from perfsuite.core.matrix import Cell
+from perfsuite.plugin import commands
 from perfsuite.plugin.campaign import Campaign
 from perfsuite.report import json_report, terminal
 from perfsuite.report.layout import Line
+from perfsuite.report.verdicts import Commands
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
-
-ONCE = ("--save-baseline", "--perf-save-baseline", "--perf-resume", "--perf", "-q", "-v")
-"""Arguments that a command to reproduce a cell sets itself or has no use for."""
 
 
 def write_summary(reporter: "TerminalReporter", campaign: Campaign) -> None:
@@ -29,7 +27,7 @@ def write_summary(reporter: "TerminalReporter", campaign: Campaign) -> None:
     if campaign.options.save_baseline:
         _write(reporter, _saved_lines(campaign))
     elif recordings:
-        _write(reporter, terminal.verdicts(campaign.judgements(), _command(campaign)))
+        _write(reporter, terminal.verdicts(campaign.judgements(), _commands(campaign.argv)))
     _write(reporter, _note_lines(campaign))
     _write_json(reporter, campaign)
 
@@ -50,18 +48,17 @@ def _note_lines(campaign: Campaign) -> list[Line]:
     skipped = dict.fromkeys(campaign.unavailable.values())
     notes += [Line(f"not measured: {reason}", "yellow") for reason in skipped]
     if campaign.is_interrupted:
-        command = shlex.join(["pytest", *(a for a in campaign.argv if a != "--perf-resume"), "--perf-resume"])
+        command = commands.resume(campaign.argv)
         notes.append(Line(f"interrupted: every finished session is kept; go on with: {command}", "bold"))
     return notes
 
 
-def _command(campaign: Campaign) -> Callable[[Cell], str]:
-    arguments = [argument for argument in campaign.argv if argument not in ONCE]
-
-    def command(cell: Cell) -> str:
-        return shlex.join(["pytest", "--perf", *arguments, "-k", f"{cell.id}"])
-
-    return command
+def _commands(argv: tuple[str, ...]) -> Commands:
+    return Commands(
+        reproduce=partial(commands.reproduce, argv),
+        save=partial(commands.save, argv),
+        save_all=commands.save_all(argv),
+    )
 
 
 def _write_json(reporter: "TerminalReporter", campaign: Campaign) -> None:

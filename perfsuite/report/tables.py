@@ -97,7 +97,6 @@ def _footer(rows: Sequence[Row]) -> tuple[Line, ...]:
     recordings = recordings_of(rows)
     notes = (
         *_startup(recordings),
-        *_missing(rows, "P50", lambda summary: summary.p50),
         *_missing(rows, "P95", lambda summary: summary.p95),
         *_missing(rows, "P99", lambda summary: summary.p99),
         *_warmups(recordings),

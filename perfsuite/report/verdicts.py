@@ -16,7 +16,15 @@ SEVERITY = {outcome: rank for rank, outcome in enumerate(Outcome)}
 ABOUT_CELLS = (Outcome.INCOMPARABLE, Outcome.NO_BASELINE)
 """Outcomes that hold for a whole cell, so that naming its metrics would add nothing."""
 SHOWN_SINGLY = 3
-RECORD_ALL = "record them with: pytest --save-baseline"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commands:
+    """What a reader can paste: the command that measures a cell again, that records its baseline, or all of them."""
+
+    reproduce: Callable[[Cell], str]
+    save: Callable[[Cell], str]
+    save_all: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +44,12 @@ def verdict_line(cell: Cell, verdict: Verdict) -> str:
     return _text(Finding(cell=cell, verdicts=(verdict,)))
 
 
-def verdicts(judgements: Sequence[Judgement], command_for_cell: Callable[[Cell], str]) -> tuple[Line, ...]:
-    """Every verdict, worst first, a failing cell with the command that reproduces it; the last line counts them."""
+def verdicts(judgements: Sequence[Judgement], commands: Commands) -> tuple[Line, ...]:
+    """Every verdict, worst first, a failing cell with the commands that help; the last line counts them."""
     findings = [finding for judgement in judgements for finding in _findings(judgement)]
     findings.sort(key=lambda finding: SEVERITY[finding.first.outcome])
     by_outcome = groupby(findings, lambda finding: finding.first.outcome)
-    lines = [line for outcome, same in by_outcome for line in _lines(outcome, list(same), command_for_cell)]
+    lines = [line for outcome, same in by_outcome for line in _lines(outcome, list(same), commands)]
     return (*lines, _count_line([verdict for judgement in judgements for verdict in judgement.verdicts]))
 
 
@@ -55,36 +63,37 @@ def _findings(judgement: Judgement) -> list[Finding]:
     return [Finding(cell=judgement.cell, verdicts=tuple(same)) for same in joined.values()]
 
 
-def _lines(outcome: Outcome, findings: list[Finding], command_for_cell: Callable[[Cell], str]) -> list[Line]:
+def _lines(outcome: Outcome, findings: list[Finding], commands: Commands) -> list[Line]:
     if outcome.fails:
-        return _failing_lines(findings, command_for_cell)
+        return _failing_lines(outcome, findings, commands)
     if outcome in ABOUT_CELLS:
-        return _cell_lines(findings)
+        return _cell_lines(findings, commands)
     style = {Outcome.PASSED: "plain", Outcome.IMPROVED: "green"}.get(outcome, "yellow")
     return [Line(_text(finding), style) for finding in findings]
 
 
-def _failing_lines(findings: list[Finding], command_for_cell: Callable[[Cell], str]) -> list[Line]:
+def _failing_lines(outcome: Outcome, findings: list[Finding], commands: Commands) -> list[Line]:
     lines: list[Line] = []
     for cell, own in groupby(findings, lambda finding: finding.cell):
         lines += [Line(_text(finding), "red") for finding in own]
-        lines += [Line(f"  reproduce: {command_for_cell(cell)}")]
+        lines += [Line(f"  reproduce: {commands.reproduce(cell)}")]
+        lines += [Line(f"  if it is intended: {commands.save(cell)}")] if outcome is Outcome.REGRESSED else []
     return lines
 
 
-def _cell_lines(findings: list[Finding]) -> list[Line]:
+def _cell_lines(findings: list[Finding], commands: Commands) -> list[Line]:
     """A line per cell, or one for all cells of a reason that more than a few share."""
     by_reason: dict[str, list[Finding]] = {}
     for finding in findings:
         by_reason.setdefault(finding.first.reason, []).append(finding)
-    return [Line(text, "yellow") for same in by_reason.values() for text in _cell_texts(same)]
+    return [Line(text, "yellow") for same in by_reason.values() for text in _cell_texts(same, commands)]
 
 
-def _cell_texts(same: list[Finding]) -> list[str]:
+def _cell_texts(same: list[Finding], commands: Commands) -> list[str]:
     if len(same) <= SHOWN_SINGLY:
         return [_text(finding) for finding in same]
     remedies = {finding.first.remedy for finding in same}
-    remedy = remedies.pop() if len(remedies) == 1 else RECORD_ALL
+    remedy = remedies.pop() if len(remedies) == 1 else f"record them with: {commands.save_all}"
     told = f"{same[0].cell.id} and {len(same) - 1} more cells: {_explained(same[0].first, remedy)}"
     return [" ".join(told.split())]
 

@@ -105,7 +105,10 @@ def damaged(**changes: Any) -> dict[str, Any]:
         (damaged(failures={"stage": ["open"], "message": []}), r"^recording\.failures: the columns stage, message"),
         (damaged(failures={"stage": "open", "message": "x"}), r"^recording\.failures: the columns stage, message"),
         (damaged(failures={"stage": ["open"]}), r"^recording\.failures\[0\]: lacks message$"),
-        (damaged(startup={"name": ["a"], "duration_ns": ["b"]}), r"^recording\.startup\[0\]\.duration_ns: expected int"),
+        (
+            damaged(startup={"name": ["a"], "duration_ns": ["b"]}),
+            r"^recording\.startup\[0\]\.duration_ns: expected int",
+        ),
     ],
 )
 def test_data_of_the_wrong_shape_is_refused_with_its_place(data: object, finding: str) -> None:

@@ -33,7 +33,10 @@ def test_a_length_given_twice_is_refused() -> None:
 
 
 def test_tolerances_are_read_per_metric() -> None:
-    assert parse_tolerances("ttft.p50=5%, ttft.p99 = 12.5%", where="--perf-tolerance") == {TTFT_P50: 0.05, TTFT_P99: 0.125}
+    assert parse_tolerances("ttft.p50=5%, ttft.p99 = 12.5%", where="--perf-tolerance") == {
+        TTFT_P50: 0.05,
+        TTFT_P99: 0.125,
+    }
 
 
 def test_off_takes_a_metric_out_of_the_gate() -> None:

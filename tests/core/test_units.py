@@ -52,7 +52,14 @@ def test_nanoseconds_become_milliseconds_and_seconds() -> None:
 
 @pytest.mark.parametrize(
     ("nanoseconds", "text"),
-    [(0, "0"), (412_000, "0.412"), (4_312_000, "4.31"), (41_230_000, "41.2"), (412_400_000, "412"), (-4_312_000, "-4.31")],
+    [
+        (0, "0"),
+        (412_000, "0.412"),
+        (4_312_000, "4.31"),
+        (41_230_000, "41.2"),
+        (412_400_000, "412"),
+        (-4_312_000, "-4.31"),
+    ],
 )
 def test_milliseconds_show_three_significant_digits(nanoseconds: int, text: str) -> None:
     assert format_ms(nanoseconds) == text

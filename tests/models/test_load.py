@@ -80,8 +80,8 @@ def test_dummy_weights_are_the_same_each_time_and_leave_the_random_state_alone()
 def test_dummy_weights_are_normal_and_norms_are_one():
     weights = load(cpu("tiny")).model.state_dict()
     drawn = weights["model.layers.0.mlp.up_proj.weight"]
-    assert drawn.mean().abs() < 0.001
-    assert drawn.std() == pytest.approx(0.02, rel=0.02)
+    assert drawn.mean().abs() < 0.002
+    assert drawn.std() == pytest.approx(0.1, rel=0.02)
     assert torch.equal(weights["model.layers.0.input_layernorm.weight"], torch.ones(128))
 
 

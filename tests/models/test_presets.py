@@ -101,6 +101,8 @@ def test_a_workload_longer_than_the_model_is_refused_with_both_lengths():
 
 
 def test_the_presets_load_neither_torch_nor_transformers():
-    code = "import sys, perfsuite.models.presets, perfsuite.strategies; print({'torch', 'transformers'} & {*sys.modules})"
+    code = (
+        "import sys, perfsuite.models.presets, perfsuite.strategies; print({'torch', 'transformers'} & {*sys.modules})"
+    )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"

@@ -42,8 +42,30 @@ class CountingForward:
         return torch.nn.functional.one_hot((ids[:, -1] + 1) % 10, 10).float()
 
 
+class DescendingForward:
+    """The smallest id is the most likely, whatever came before; all logits are positive."""
+
+    def prefill(self, ids):
+        return torch.arange(10.0, 0.0, -1.0).repeat(len(ids), 1)
+
+    decode = prefill
+
+
+class FlatForward:
+    """Every token of a large vocabulary is equally likely."""
+
+    def prefill(self, ids):
+        return torch.zeros(len(ids), 100_000, device=ids.device)
+
+    decode = prefill
+
+
 def request(*prompts, output_tokens=3, **changes):
     return Request(prompts=prompts, output_tokens=output_tokens, **{"sampling": GREEDY, **changes})
+
+
+PENALISED = SamplingParams(temperature=0, repetition_penalty=100.0)
+SINGLE = request((0,), sampling=PENALISED)
 
 
 def answer(step, asked):
@@ -129,10 +151,36 @@ def test_a_sampled_step_feeds_logits_to_the_sampler():
     assert [c for _, c, _ in answer(SampledStep(CountingForward(), CPU), request((3, 4)))] == [(5,), (6,), (7,)]
 
 
-def test_the_penalty_falls_on_prompt_and_output():
-    penalised = SamplingParams(temperature=0, repetition_penalty=1e9)
-    step = SampledStep(CountingForward(), CPU)
-    # 5 is in the prompt, so that all logits are near 0 and the first id with exactly 0 wins over it
-    first = answer(step, request((5, 4), output_tokens=1, sampling=penalised))
-    assert first == [(0, (5,), "length")]  # 1e-9 is still the largest
-    assert step._seen.nonzero().tolist() == [[0, 4], [0, 5]]
+def test_the_penalty_falls_on_prompt_and_output_of_the_same_row():
+    asked = request((0, 1), (5, 0), sampling=PENALISED)
+    chunks = answer(SampledStep(DescendingForward(), CPU), asked)
+    assert [token for row, (token,), _ in chunks if row == 0] == [2, 3, 4]
+    assert [token for row, (token,), _ in chunks if row == 1] == [1, 2, 3]
+
+
+def test_a_request_forgets_the_tokens_of_the_one_before():
+    step = SampledStep(DescendingForward(), CPU)
+    answers = [answer(step, asked) for asked in (SINGLE, SINGLE, request((0,), (1,), sampling=PENALISED), SINGLE)]
+    assert answers[0] == answers[1] == answers[3]
+
+
+def test_the_seed_of_the_request_decides_the_draw():
+    step = SampledStep(FlatForward(), CPU)
+    drawn = [answer(step, request((0,), sampling=SamplingParams(seed=seed))) for seed in (1, 2, 1)]
+    assert drawn[0] == drawn[2] != drawn[1]
+
+
+def test_logits_of_the_next_token_are_single_precision_on_the_host():
+    logits = next_token_logits(CountingForward(), ((3, 4), (5, 6)), CPU)
+    assert (logits.dtype, logits.argmax(dim=1).tolist()) == (torch.float32, [5, 7])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_times_every_step_of_the_last_request():
+    device = torch.device("cuda", 0)
+    decoder = Decoder(SampledStep(FlatForward(), device), device, ())
+    list(decoder.stream(request((0,), output_tokens=5)))
+    list(decoder.stream(request((0,), output_tokens=3)))
+    assert len(decoder.device_ns()) == 3
+    assert all(duration > 0 for duration in decoder.device_ns())

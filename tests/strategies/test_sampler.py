@@ -45,9 +45,10 @@ def reference(ids, logits, params):
 
 
 def with_ties(scores, kept):
-    """Which of several tied tokens top-p keeps is up to transformers' sort; here all tied with a kept one stay."""
-    least = torch.where(kept.isfinite(), scores, torch.inf).amin(dim=-1, keepdim=True)
-    return scores.masked_fill(scores < least, -torch.inf)
+    """Which of several equally likely tokens top-p keeps is up to transformers' sort; here all of them stay."""
+    weights = scores.softmax(dim=-1)
+    least = weights.masked_fill(kept.isinf(), torch.inf).amin(dim=-1, keepdim=True)
+    return scores.masked_fill(weights < least, -torch.inf)
 
 
 def crosses_clearly(scores, top_p):

@@ -1,0 +1,44 @@
+"""Owns the commands that a report offers: the user's own, changed as little as possible, ready to paste."""
+
+import shlex
+from collections.abc import Sequence
+
+from perfsuite.core.matrix import Cell
+
+_SWITCHES = ("--perf", "--save-baseline", "--perf-save-baseline", "--perf-resume", "-q", "-v", "-x")
+_WITH_VALUE = ("-k", "--perf-json")
+
+
+def reproduce(argv: Sequence[str], cell: Cell) -> str:
+    """Measure and judge this cell alone, with the options of this run."""
+    return shlex.join(["pytest", "--perf", *_kept(argv, _WITH_VALUE), "-k", f"[{cell.id}"])
+
+
+def save(argv: Sequence[str], cell: Cell) -> str:
+    """Record this cell's baseline, without any slowdown that this run injected."""
+    kept = _kept(argv, (*_WITH_VALUE, "--perf-inject-slowdown"))
+    return shlex.join(["pytest", "--save-baseline", *kept, "-k", f"[{cell.id}"])
+
+
+def save_all(argv: Sequence[str]) -> str:
+    """Record the baselines of everything this run measured."""
+    return shlex.join(["pytest", "--save-baseline", *_kept(argv, ("--perf-json", "--perf-inject-slowdown"))])
+
+
+def resume(argv: Sequence[str]) -> str:
+    """Go on with this run."""
+    return shlex.join(["pytest", *(argument for argument in argv if argument != "--perf-resume"), "--perf-resume"])
+
+
+def _kept(argv: Sequence[str], dropped: tuple[str, ...]) -> list[str]:
+    """The arguments without switches that are set anew and without the dropped options and their values."""
+    kept: list[str] = []
+    skip_value = False
+    for argument in argv:
+        if skip_value:
+            skip_value = False
+        elif argument in dropped:
+            skip_value = True
+        elif argument not in _SWITCHES and not argument.startswith(tuple(f"{name}=" for name in dropped)):
+            kept.append(argument)
+    return kept

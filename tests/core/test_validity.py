@@ -1,0 +1,80 @@
+"""What makes a recording unbelievable, and what only keeps it from becoming a baseline."""
+
+from dataclasses import replace
+
+import pytest
+
+from perfsuite.core.recording import Evidence, Recording
+from perfsuite.core.sample import Failure, Phase, Sample
+from perfsuite.core.validity import problems, unsavable
+from tests.builders import make_recording, make_sample
+
+
+def with_sample(sample: Sample) -> Recording:
+    recording = make_recording(noise=0.01)
+    return replace(recording, samples=(*recording.samples, sample))
+
+
+def failures(count: int, stage: str = "measure") -> tuple[Failure, ...]:
+    return tuple(Failure(stage=stage, message=f"error {index}") for index in range(count))
+
+
+def test_a_sound_recording_has_no_problem() -> None:
+    assert problems(make_recording(noise=0.01, device=True)) == ()
+
+
+def test_a_recording_without_samples_is_a_problem() -> None:
+    assert problems(make_recording(n=0, decode=0)) == ("no samples were taken",)
+
+
+def test_one_failure_in_a_hundred_requests_is_allowed() -> None:
+    assert problems(make_recording(n=95, decode=4, failures=failures(1))) == ()
+
+
+def test_more_failures_are_counted_and_the_first_is_quoted() -> None:
+    assert problems(make_recording(n=94, decode=4, failures=failures(2))) == (
+        "2 of 100 requests failed, allowed are 1 %; the first at 'measure': error 0",
+    )
+
+
+@pytest.mark.parametrize("stage", ["open", "worker"])
+def test_a_session_that_did_not_open_or_died_is_a_problem_whatever_it_measured(stage: str) -> None:
+    recording = make_recording(n=1000, failures=(*failures(1), *failures(1, stage)))
+    assert problems(recording) == (f"stage '{stage}' failed: error 0",)
+
+
+@pytest.mark.parametrize(
+    ("phase", "tokens", "finding"),
+    [(Phase.DECODE, 3, "(decode) has 3 instead of 4"), (Phase.PREFILL, 2, "(prefill) has 2 instead of 1")],
+)
+def test_a_wrong_number_of_output_tokens_is_a_problem(phase: Phase, tokens: int, finding: str) -> None:
+    (problem,) = problems(with_sample(make_sample(phase, tokens, ttft_ms=40.0)))
+    assert problem == f"1 of 25 samples with a wrong number of output tokens; sample 25 {finding}"
+
+
+@pytest.mark.parametrize("arrivals", [(5, 4, 6, 7), (5, 5, 6, 7), (-1, 1, 2, 3), (0, 1, 2, 3)])
+def test_times_that_do_not_increase_are_a_problem(arrivals: tuple[int, ...]) -> None:
+    (problem,) = problems(with_sample(Sample(phase=Phase.DECODE, block=0, arrivals_ns=arrivals, tokens=(1, 1, 1, 1))))
+    assert problem == "1 of 25 samples with times that are negative or do not increase; the first is sample 25"
+
+
+def test_a_negative_device_time_is_a_problem() -> None:
+    sample = Sample(phase=Phase.PREFILL, block=0, arrivals_ns=(5,), tokens=(1,), device_ns=(-1,))
+    assert len(problems(with_sample(sample))) == 1
+
+
+def test_a_recompilation_while_measuring_is_a_problem() -> None:
+    recording = replace(make_recording(), evidence=Evidence(recompiles=2))
+    assert problems(recording) == ("2 recompilations fell into the measured window",)
+
+
+def test_an_injected_slowdown_is_no_problem_but_must_not_be_saved() -> None:
+    recording = make_recording(injected_slowdown=0.1)
+    assert problems(recording) == ()
+    assert unsavable(recording) == ("it was slowed by 10 % on purpose (injected slowdown)",)
+
+
+def test_what_is_a_problem_must_not_be_saved_either() -> None:
+    recording = make_recording(n=0, decode=0, injected_slowdown=0.1)
+    assert unsavable(recording)[0] == "no samples were taken"
+    assert len(unsavable(recording)) == 2

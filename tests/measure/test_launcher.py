@@ -1,0 +1,76 @@
+import os
+import sys
+
+from perfsuite.core.matrix import Cell
+from perfsuite.core.options import MeasureOptions
+from perfsuite.core.workload import ModelSpec, Workload
+from perfsuite.measure.launcher import SessionEnd, run_session
+from perfsuite.measure.session import Progress, SessionJob
+
+
+def run(strategy: str, seen: list[Progress] | None = None, silence_ns: int = 60 * 10**9) -> SessionEnd:
+    cells = tuple(
+        Cell(strategy="scripted", model=ModelSpec(name="tiny"), workload=Workload(prompt_tokens=n, output_tokens=2))
+        for n in (10, 20)
+    )
+    measure = MeasureOptions(samples=2, decode_samples=1, warmup=1, silence_ns=silence_ns)
+    reference = f"tests.scripted:{strategy}"
+    job = SessionJob(reference=reference, cells=cells, session=0, measure=measure, import_path=tuple(sys.path))
+    return run_session(job, (seen if seen is not None else []).append)
+
+
+def test_a_session_runs_in_a_process_of_its_own_and_hands_back_recordings() -> None:
+    end = run("Scripted")
+    assert [len(recording.samples) for recording in end.recordings] == [3, 3]
+
+
+def test_progress_names_every_stage_and_cell() -> None:
+    seen: list[Progress] = []
+    run("Scripted", seen)
+    assert [progress.stage for progress in seen[:4]] == ["load", "compile", "warm-up", "warm-up"]
+    assert {progress.cell for progress in seen} == {None, 0, 1}
+
+
+def test_what_an_engine_prints_is_not_taken_for_an_event() -> None:
+    assert len(run("Prints").recordings) == 2
+
+
+def test_a_killed_worker_is_told_with_its_signal_its_last_words_and_the_cell() -> None:
+    end = run("DiesAt20")
+    assert end.culprit is not None
+    assert end.culprit.workload.prompt_tokens == 20
+    assert end.died == "the worker process was killed by SIGKILL during 'warm-up'; its last output: engine: fatal error"
+
+
+def test_a_silent_worker_is_ended() -> None:
+    end = run("HangsAt20", silence_ns=10**9)
+    assert end.died is not None
+    assert "said nothing for 1.00 s" in end.died
+
+
+def test_a_session_that_is_refused_hands_back_no_recordings() -> None:
+    end = run("Unavailable")
+    assert end.unavailable is not None
+    assert end.recordings == ()
+
+
+def test_no_process_is_left_behind() -> None:
+    run("HangsAt20", silence_ns=10**9)
+    children = [pid for pid in os.listdir("/proc") if pid.isdigit() and _parent(pid) == os.getpid()]
+    assert not [pid for pid in children if "perfsuite.measure.worker" in _command(pid)]
+
+
+def _parent(pid: str) -> int:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+            return int(stat.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return -1
+
+
+def _command(pid: str) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8") as cmdline:
+            return cmdline.read()
+    except OSError:
+        return ""

@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+
+from perfsuite.core.errors import OptionError
+from perfsuite.core.workload import ModelSpec
+from perfsuite.measure.strategy import create, opened
+from tests.scripted import Scripted
+
+
+def test_a_strategy_is_created_from_a_module_and_a_class() -> None:
+    assert create("tests.scripted:Scripted").name == "scripted"
+
+
+def test_a_strategy_is_created_from_a_file_and_a_class(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("from tests.scripted import Scripted\n\nclass Mine(Scripted):\n    name = 'mine'\n")
+    assert create(f"{file}:Mine").name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ("tests.scripted:Nothing", "tests.scripted has no class 'Nothing'"),
+        ("tests.nowhere:Scripted", "there is no module 'tests.nowhere'"),
+        ("/nowhere/mine.py:Mine", "'/nowhere/mine.py' does not exist"),
+        ("builtins:dict", "it lacks name, abilities, open, stream, close"),
+    ],
+)
+def test_a_reference_that_leads_nowhere_is_refused_in_one_line(reference: str, words: str) -> None:
+    with pytest.raises(OptionError, match="^strategy") as caught:
+        create(reference)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_opened_strategy_is_closed_even_after_an_error() -> None:
+    strategy = Scripted()
+    with pytest.raises(ZeroDivisionError), opened(strategy, ModelSpec(name="tiny")):
+        raise ZeroDivisionError
+    assert strategy.is_closed

@@ -1,0 +1,66 @@
+import pytest
+
+from perfsuite.core.matrix import Cell
+from perfsuite.core.options import MeasureOptions
+from perfsuite.core.recording import StartupPhase
+from perfsuite.core.workload import ModelSpec, Workload
+from perfsuite.measure.session import Event, SessionJob
+from perfsuite.measure.worker import run_job
+from tests.scripted import MS
+
+
+def make_job(strategy: str = "Scripted", *, batch_size: int = 1) -> SessionJob:
+    workload = Workload(prompt_tokens=20, output_tokens=2, batch_size=batch_size)
+    cell = Cell(strategy="scripted", model=ModelSpec(name="tiny"), workload=workload)
+    measure = MeasureOptions(samples=2, decode_samples=1, warmup=0)
+    return SessionJob(reference=f"tests.scripted:{strategy}", cells=(cell,), session=3, measure=measure)
+
+
+def events_of(job: SessionJob) -> list[Event]:
+    events: list[Event] = []
+    run_job(job, events.append)
+    return events
+
+
+def test_a_session_ends_with_one_recording_per_cell() -> None:
+    *_, last = events_of(make_job())
+    assert last.recordings is not None
+    (recording,) = last.recordings
+    assert (recording.session, len(recording.samples), recording.evidence.notes) == (3, 3, ("scripted",))
+
+
+def test_the_startup_is_split_into_the_phases_the_strategy_names() -> None:
+    *_, last = events_of(make_job())
+    assert last.recordings is not None
+    assert last.recordings[0].startup == (
+        StartupPhase(name="load", duration_ns=100 * MS),
+        StartupPhase(name="compile", duration_ns=300 * MS),
+        StartupPhase(name="first call", duration_ns=7 * MS),
+    )
+
+
+def test_the_environment_is_told_before_measuring_starts() -> None:
+    kinds = [event.environment is not None for event in events_of(make_job())]
+    assert kinds.index(True) < len(kinds) - 2
+
+
+@pytest.mark.parametrize(
+    ("strategy", "field", "words"),
+    [
+        ("Unavailable", "unavailable", "pip install engine"),
+        ("WithoutModel", "refused", "model 'tiny' does not exist"),
+        ("BreaksAtOpen", "broken", "ZeroDivisionError: engine start"),
+        ("Missing", "refused", "tests.scripted has no class 'Missing'"),
+    ],
+)
+def test_a_strategy_that_does_not_open_says_why_in_one_line(strategy: str, field: str, words: str) -> None:
+    *_, last = events_of(make_job(strategy))
+    text = getattr(last, field)
+    assert words in text
+    assert "\n" not in text
+
+
+def test_a_batch_is_refused_for_a_strategy_that_cannot_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.scripted.Scripted.abilities", frozenset())
+    (event,) = events_of(make_job(batch_size=2))
+    assert event.refused == "--perf-batch-size: 2 is not allowed with strategy 'scripted', which runs one"

@@ -1,0 +1,220 @@
+"""Everything a user can get wrong: one clear line each, and nothing that was measured is lost."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.plugin.conftest import SMALL, Run
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("--perf-strategy=trtlm", "--perf-strategy: 'trtlm' is not a strategy; choose from eager, fake"),
+        ("--perf-dtype=float8", "--perf-dtype: 'float8' is not allowed; it must be one of auto, float32"),
+        ("--perf-load-format=gguf", "--perf-load-format: 'gguf' is not allowed"),
+        ("--perf-device=tpu", "--perf-device: 'tpu' is not allowed; it must be one of auto, cpu, cuda, cuda:N"),
+        ("--perf-tolerance=ttft.p50", "--perf-tolerance: 'ttft.p50' has no '='"),
+        ("--perf-tolerance=ttft.p50=5", "--perf-tolerance (ttft.p50): '5' is not a percentage above zero"),
+        ("--perf-tolerance=ttft.p42=5%", "--perf-tolerance: 'ttft.p42' is not a metric"),
+        ("--perf-tolerance=speed.p50=5%", "--perf-tolerance: 'speed.p50' is not a metric"),
+        ("--perf-prompt-lengths=10,ten", "--perf-prompt-lengths: '10,ten' is not a list of lengths"),
+        ("--perf-prompt-lengths=10,10", "--perf-prompt-lengths: '10,10' names a length twice"),
+        ("--perf-output-tokens=0", "--perf-output-tokens: 0 is not allowed; it must be 1 or above"),
+        ("--perf-batch-size=two", "--perf-batch-size: 'two' is not a whole number"),
+        ("--perf-temperature=-1", "--perf-temperature: -1.0 is not allowed; it must be 0 (greedy) or above"),
+        ("--perf-top-p=0", "--perf-top-p: 0.0 is not allowed; it must be above 0 and at most 1 (off)"),
+        ("--perf-repetition-penalty=nan", "--perf-repetition-penalty: nan is not allowed"),
+        ("--perf-budget=10", "--perf-budget: '10' is not a duration"),
+        ("--perf-inject-slowdown=10", "--perf-inject-slowdown: '10' is not a percentage"),
+        ("--perf-model=,", "--perf-model: ',' names nothing"),
+        ("-n2", "leave out -n (pytest-xdist)"),
+        ("--perf-json=.", "is a folder; name a file"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_one_line_before_anything_runs(run: Run, argument: str, words: str) -> None:
+    result = run("--perf", argument)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    errors = [line for line in result.errlines if line.startswith("ERROR: ")]
+    assert len(errors) == 1
+    assert words in errors[0]
+
+
+def test_a_prompt_longer_than_the_models_positions_is_refused_at_collection(run: Run) -> None:
+    result = run("--perf", "--perf-strategy=eager", "--perf-prompt-lengths=4000")
+    result.stdout.fnmatch_lines(["model 'tiny': 4000 prompt and 4 output tokens take 4004 positions*"])
+    assert "Traceback" not in str(result.stdout)
+
+
+def test_a_marker_argument_that_does_not_exist_is_named(run: Run, project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_speed="import pytest\n@pytest.mark.perf(prompt_length=3)\ndef test_one(perf_recording): pass"
+    )
+    result = run("--perf")
+    result.stdout.fnmatch_lines(["@pytest.mark.perf: 'prompt_length' is not an argument; use strategy, model*"])
+
+
+def test_an_unknown_model_is_one_line(run: Run) -> None:
+    result = run("--perf", "--perf-strategy=eager", "--perf-model=./nowhere")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "Traceback" not in str(result.stderr) + str(result.stdout)
+    assert "nowhere" in result.errlines[-1] + "".join(result.errlines)
+
+
+def test_cuda_asked_for_and_absent_is_one_line(run: Run) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    result = run("--perf", "--perf-strategy=eager", "--perf-device=cuda")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert any(line.startswith("ERROR: --perf-device: 'cuda'") for line in result.errlines)
+
+
+@pytest.mark.parametrize("folder", ["/proc/baselines", "occupied/baselines"])
+def test_a_baseline_folder_that_cannot_be_written_is_found_before_measuring(
+    run: Run, project: pytest.Pytester, folder: str
+) -> None:
+    (project.path / "occupied").write_text("a file")
+    result = run("--save-baseline", f"--perf-baseline-dir={folder}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert any("no baseline can be saved here" in line for line in result.errlines)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda text: text[: len(text) // 2], "the file ends too early"),
+        (lambda text: text.replace('"schema": 1', '"schema": 9', 1), "schema 9; this perfsuite reads 1"),
+        (lambda text: text.replace("[4", "[5", 1), "was edited by hand or damaged"),
+        (lambda text: "no json", "not JSON"),
+    ],
+)
+def test_a_damaged_baseline_fails_the_gate_in_one_line(
+    run: Run, project: pytest.Pytester, damage: object, words: str
+) -> None:
+    assert callable(damage)
+    run("--save-baseline")
+    path = project.path / "baselines/scripted/tiny/fake/p10-o4.json"
+    path.write_text(damage(path.read_text()))
+    result = run("--perf", "-k", "p10-o4")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines([f"*invalid*{words}*"])
+    assert "Traceback" not in str(result.stdout)
+
+
+def test_a_full_disk_while_saving_keeps_the_old_baseline_and_the_sessions(run: Run, project: pytest.Pytester) -> None:
+    run("--save-baseline")
+    before = (project.path / "baselines/scripted/tiny/fake/p10-o4.json").read_bytes()
+    project.makeconftest(
+        """
+        import errno
+        from pathlib import Path
+        from perfsuite import store
+
+        def full(path: Path, text: str) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        store.write_whole = full
+        """
+    )
+    result = run("--save-baseline")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*cannot be saved (No space left on device)*the sessions are kept*"])
+    assert (project.path / "baselines/scripted/tiny/fake/p10-o4.json").read_bytes() == before
+    (project.path / "conftest.py").unlink()
+    resumed = run("--save-baseline", "--perf-resume")
+    resumed.assert_outcomes(passed=8)
+    assert "session 1" not in str(resumed.stdout)
+
+
+def test_a_killed_worker_costs_its_own_cell_only(run: Run) -> None:
+    result = run("--perf", "--perf-strategy=tests.scripted:DiesAt20", "-rs", "--perf-samples=4")
+    result.assert_outcomes(failed=4, skipped=4)
+    result.stdout.fnmatch_lines(["*DiesAt20/tiny/p20-o4*invalid*killed by SIGKILL*"])
+    result.stdout.fnmatch_lines(["*DiesAt20/tiny/p10-o4: no baseline*"])
+
+
+def test_a_hanging_worker_costs_its_own_cell_only(run: Run) -> None:
+    result = run("--perf", "--perf-strategy=tests.scripted:HangsAt20", "--perf-timeout=1s", "--perf-samples=4")
+    result.assert_outcomes(failed=4, skipped=4)
+    result.stdout.fnmatch_lines(["*HangsAt20/tiny/p20-o4*said nothing for*"])
+
+
+def test_a_request_that_raises_makes_its_cell_invalid(run: Run) -> None:
+    result = run("--perf", "--perf-strategy=tests.scripted:RaisesAt20", "--perf-samples=4")
+    result.assert_outcomes(failed=4, skipped=4)
+    result.stdout.fnmatch_lines(["*RaisesAt20/tiny/p20-o4*KeyError: 'no kernel for this shape'*"])
+
+
+def test_a_strategy_that_was_named_and_cannot_run_fails(run: Run) -> None:
+    result = run("--perf", "--perf-strategy=tests.scripted:Unavailable")
+    result.assert_outcomes(failed=8)
+    result.stdout.fnmatch_lines(["*pip install engine*"])
+
+
+def test_an_interrupted_run_reports_what_is_finished_and_can_be_resumed(project: pytest.Pytester, run: Run) -> None:
+    process = start_hanging_run(project)
+    wait_for_first_session(project.path)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert "interrupted: every finished session is kept; go on with: pytest" in output
+    assert "TTFT, ms" in output
+
+
+def test_a_killed_run_is_resumed_from_its_finished_sessions(project: pytest.Pytester, run: Run) -> None:
+    process = start_hanging_run(project)
+    wait_for_first_session(project.path)
+    process.kill()
+    process.communicate(timeout=30)
+    environment = {**os.environ, "HANG": "no"}
+    command = [*hanging_command(), "--perf-resume"]
+    resumed = subprocess.run(command, cwd=project.path, env=environment, capture_output=True, text=True, timeout=60)
+    assert "--perf-resume: went on with 1 recordings" in resumed.stdout
+    assert "perf Quick/tiny" not in resumed.stdout
+    assert "perf Slow/tiny session 1, 1 cells: done" in resumed.stdout
+
+
+TWO_STRATEGIES = """
+import os, time
+import pytest
+from tests.scripted import Scripted
+
+class Quick(Scripted): pass
+
+class Slow(Scripted):
+    def stream(self, request):
+        if os.environ["HANG"] == "yes":
+            time.sleep(60)
+        return super().stream(request)
+
+@pytest.mark.perf(strategy=[Quick, Slow], prompt_tokens=10)
+def test_both(perf_recording): pass
+"""
+
+
+def hanging_command() -> list[str]:
+    return [sys.executable, "-m", "pytest", "-p", "perfsuite.plugin", *SMALL, "--perf"]
+
+
+def start_hanging_run(project: pytest.Pytester) -> "subprocess.Popen[str]":
+    project.makepyfile(test_speed=TWO_STRATEGIES)
+    environment = {**os.environ, "HANG": "yes"}
+    return subprocess.Popen(
+        hanging_command(), cwd=project.path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def wait_for_first_session(root: Path) -> None:
+    for _ in range(300):
+        if list(root.glob(".perfsuite/runs/*/session-1.json")):
+            time.sleep(0.5)  # the second session is now hanging
+            return
+        time.sleep(0.1)
+    pytest.fail("the first session never ended")

@@ -1,0 +1,137 @@
+"""The life of a baseline, through the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.plugin.conftest import Run
+
+
+def stored(project: pytest.Pytester) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in project.path.glob("baselines/**/*.json")}
+
+
+def test_without_perf_the_tests_are_skipped_with_a_reason(run: Run) -> None:
+    result = run("-rs", small=False)
+    result.assert_outcomes(skipped=4)
+    result.stdout.fnmatch_lines(["SKIPPED*needs --perf*"])
+
+
+def test_without_a_baseline_numbers_are_shown_and_nothing_counts_as_passed(run: Run) -> None:
+    result = run("--perf")
+    result.assert_outcomes(skipped=8)
+    result.stdout.fnmatch_lines(
+        ["*fake, tiny*on scripted*", "*no baseline for 'scripted'*", "perfsuite: 8 gates: 8 no baseline"]
+    )
+
+
+def test_a_saved_baseline_lies_in_a_file_per_cell(run: Run, project: pytest.Pytester) -> None:
+    run("--save-baseline").assert_outcomes(passed=8)
+    names = sorted(str(path.relative_to(project.path)) for path in project.path.glob("baselines/**/*.json"))
+    assert names == [f"baselines/scripted/tiny/fake/p{length}-o4.json" for length in (10, 20)]
+
+
+def test_the_same_code_stays_green(run: Run) -> None:
+    run("--save-baseline")
+    result = run("--perf", "--perf-tolerance=ttft.p99=off")
+    assert result.ret == 0
+    result.stdout.no_fnmatch_line("*regressed*")
+
+
+def test_a_slowdown_turns_the_run_red_and_is_told_with_its_size(run: Run) -> None:
+    run("--save-baseline")
+    result = run("--perf", "--perf-inject-slowdown=10%")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*fake/tiny/p10-o4: TTFT P50 regressed * ms -> * ms (+* %, 95 % CI *"])
+    result.stdout.fnmatch_lines(["*reproduce: pytest --perf *-k '[[]fake/tiny/p10-o4'"])
+
+
+def test_judging_never_changes_a_baseline(run: Run, project: pytest.Pytester) -> None:
+    run("--save-baseline")
+    before = stored(project)
+    run("--perf")
+    run("--perf", "--perf-inject-slowdown=10%")
+    assert stored(project) == before
+
+
+def test_saving_again_shows_old_and_new(run: Run) -> None:
+    run("--save-baseline")
+    result = run("--save-baseline")
+    result.stdout.fnmatch_lines(["fake/tiny/p10-o4: saved 8 sessions: TTFT P50 * ms -> * ms (*"])
+
+
+def test_a_slowed_run_is_not_saved(run: Run, project: pytest.Pytester) -> None:
+    result = run("--save-baseline", "--perf-inject-slowdown=10%")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*not saved*slowed*"])
+    assert stored(project) == {}
+
+
+def test_strict_fails_what_was_not_compared(run: Run) -> None:
+    run("--perf", "--perf-strict").assert_outcomes(failed=8)
+
+
+def test_a_tail_with_too_few_samples_is_refused_with_the_number_needed(run: Run) -> None:
+    run("--save-baseline")
+    result = run("--perf", "-rs")
+    result.stdout.fnmatch_lines(["*TTFT P99 inconclusive*300 are needed*"])
+
+
+def test_another_model_digest_makes_the_cell_incomparable(run: Run, project: pytest.Pytester) -> None:
+    run("--save-baseline", "--perf-output-tokens=4")
+    source = next(project.path.glob("baselines/**/p10-o4.json"))
+    source.rename(source.with_name("p20-o4.json"))
+    result = run("--perf", "-rs")
+    result.stdout.fnmatch_lines(["*fake/tiny/p20-o4: incomparable: workload:*"])
+
+
+def test_a_baseline_of_another_device_is_named(run: Run, project: pytest.Pytester) -> None:
+    run("--save-baseline")
+    (project.path / "baselines/scripted").rename(project.path / "baselines/nvidia-h100")
+    result = run("--perf")
+    result.stdout.fnmatch_lines(["*no baseline for 'scripted' (there is one for 'scripted')*"])
+
+
+def test_a_stored_cell_that_is_not_measured_is_named(run: Run) -> None:
+    run("--save-baseline")
+    result = run("--perf", "--perf-prompt-lengths=10")
+    result.stdout.fnmatch_lines(["stored but not measured in this run: fake/tiny/p20-o4"])
+
+
+def test_the_json_report_holds_samples_and_verdicts(run: Run, project: pytest.Pytester) -> None:
+    run("--perf", "--perf-json=out.json")
+    document = json.loads((project.path / "out.json").read_text())
+    cell = document["cells"][0]
+    assert len(cell["recordings"][0]["samples"]["arrivals_ns"]) == 70
+    assert [verdict["outcome"] for verdict in cell["verdicts"]] == ["no baseline"] * 4
+
+
+def test_nothing_is_measured_for_collect_only(run: Run, project: pytest.Pytester) -> None:
+    run("--perf", "--collect-only")
+    assert not (project.path / ".perfsuite").exists()
+
+
+def test_only_selected_cells_are_measured(run: Run) -> None:
+    result = run("--perf", "-k", "p10-o4")
+    result.stdout.fnmatch_lines(["perf fake/tiny session 1, 1 cells: done*"])
+
+
+def test_quiet_leaves_the_verdicts(run: Run) -> None:
+    result = run("--perf", "-q")
+    result.stdout.fnmatch_lines(["perfsuite: 8 gates: 8 no baseline"])
+    result.stdout.no_fnmatch_line("*TTFT, ms*")
+
+
+def test_ini_values_are_defaults_for_the_flags(run: Run, project: pytest.Pytester) -> None:
+    lines = ["perf_strategy=fake", "perf_prompt_lengths=30", "perf_samples=20", "perf_strict=true"]
+    project.makeini("[pytest]\n" + "\n".join(lines))
+    result = run("--perf", small=False)
+    result.assert_outcomes(failed=4)
+    result.stdout.fnmatch_lines(["*fake/tiny/p30-o32*no baseline*"])
+
+
+def test_the_repositorys_own_suite_is_written_with_the_public_fixtures(run: Run, project: pytest.Pytester) -> None:
+    suite = Path(__file__).parent.parent / "perf" / "test_latency.py"
+    project.makepyfile(test_speed=suite.read_text())
+    run("--save-baseline").assert_outcomes(passed=8)

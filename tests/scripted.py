@@ -1,0 +1,111 @@
+"""A strategy whose every delay and token is written down in the test, and strategies that break in known ways."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+from perfsuite.core.errors import ModelLoadError, StrategyUnavailableError
+from perfsuite.core.recording import Evidence
+from perfsuite.core.sample import Chunk, Request
+from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
+from perfsuite.measure.clock import ScriptedClock
+from perfsuite.measure.strategy import Ability
+
+MS = 1_000_000
+
+
+class Scripted:
+    """The first event takes `first_ms`, every later one `step_ms`; `answer` may replace the chunks."""
+
+    name = "scripted"
+    abilities = frozenset({Ability.BATCH})
+    first_ms, step_ms = 5, 2
+
+    def __init__(self, answer: Callable[[Request], list[Chunk]] | None = None) -> None:
+        self.clock = ScriptedClock()
+        self.requests: list[Request] = []
+        self.is_closed = False
+        self._answer = answer
+
+    def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
+        yield "load"
+        self.clock.wait_ns(100 * MS)
+        yield "compile"
+        self.clock.wait_ns(300 * MS)
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        self.requests.append(request)
+        if self._answer is not None:
+            self.clock.wait_ns(MS)
+            yield from self._answer(request)
+            return
+        for index in range(request.output_tokens):
+            self.clock.wait_ns((self.step_ms if index else self.first_ms) * MS)
+            for row in range(len(request.prompts)):
+                yield Chunk(token_ids=(index,), row=row)
+
+    def facts(self) -> ModelFacts:
+        return ModelFacts(
+            vocabulary=100, positions=64, parameters=1, dtype="none", device="scripted", fingerprint="scripted"
+        )
+
+    def evidence(self) -> Evidence:
+        return Evidence(notes=("scripted",))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Unavailable(Scripted):
+    def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
+        yield "load"
+        raise StrategyUnavailableError("needs the package 'engine'; install it with: pip install engine")
+
+
+class WithoutModel(Scripted):
+    def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
+        yield "load"
+        raise ModelLoadError(f"model {model.name!r} does not exist")
+
+
+class BreaksAtOpen(Scripted):
+    def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
+        yield "load"
+        raise ZeroDivisionError("engine start\nsecond line")
+
+
+class DiesAt20(Scripted):
+    """Kills its own process at prompts of 20 tokens."""
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        if len(request.prompts[0]) == 20:
+            os.write(2, b"engine: fatal error\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().stream(request)
+
+
+class HangsAt20(Scripted):
+    """Answers nothing at prompts of 20 tokens."""
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        if len(request.prompts[0]) == 20:
+            time.sleep(3600)
+        return super().stream(request)
+
+
+class RaisesAt20(Scripted):
+    """Raises at prompts of 20 tokens."""
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        if len(request.prompts[0]) == 20:
+            raise KeyError("no kernel for this shape")
+        return super().stream(request)
+
+
+class Prints(Scripted):
+    """Writes to standard output, as engines do."""
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        os.write(1, b'{"progress": null}\n')
+        return super().stream(request)

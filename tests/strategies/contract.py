@@ -1,0 +1,46 @@
+"""Owns which strategies must pass the contract, and how each is opened for it."""
+
+from dataclasses import dataclass
+
+from perfsuite.core.sample import Chunk, Request
+from perfsuite.core.workload import ModelSpec, SamplingParams
+from perfsuite.measure.strategy import Strategy
+
+PROMPT = tuple(range(40, 50))
+GREEDY = SamplingParams(temperature=0)
+TINY = ModelSpec(name="tiny", device="cpu")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A strategy under the contract: its reference and a model that it can open in a second on a CPU."""
+
+    reference: str
+    model: ModelSpec = TINY
+
+    def __str__(self) -> str:
+        return self.reference.rpartition(":")[2]
+
+
+SUBJECTS = (
+    Subject(reference="perfsuite.strategies.eager:EagerStrategy"),
+    Subject(reference="perfsuite.strategies.fake:FakeStrategy"),
+)
+
+
+def request(batch: int = 1, output_tokens: int = 5, sampling: SamplingParams = GREEDY) -> Request:
+    """A request of `batch` prompts that differ in their first id."""
+    prompts = tuple((row, *PROMPT[1:]) for row in range(batch))
+    return Request(prompts=prompts, output_tokens=output_tokens, sampling=sampling)
+
+
+def rows(chunks: list[Chunk], batch: int = 1) -> tuple[tuple[int, ...], ...]:
+    """The token ids of every row, in the order in which they came."""
+    return tuple(
+        tuple(token for chunk in chunks if chunk.row == row for token in chunk.token_ids) for row in range(batch)
+    )
+
+
+def answer(strategy: Strategy, asked: Request) -> tuple[tuple[int, ...], ...]:
+    """The token ids of every row of one request."""
+    return rows(list(strategy.stream(asked)), len(asked.prompts))

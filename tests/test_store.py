@@ -1,0 +1,292 @@
+import errno
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perfsuite.core.errors import BaselineError
+from perfsuite.store import BaselineStore, check_writable
+from tests.builders import H100, make_baseline, make_cell, make_environment, make_recording
+
+A100 = "NVIDIA A100-SXM4-40GB"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BaselineStore:
+    return BaselineStore(tmp_path / "baselines")
+
+
+def load(store: BaselineStore) -> object:
+    return store.load(make_cell(), make_environment())
+
+
+def refusal(store: BaselineStore) -> str:
+    """The message with which the one stored baseline is refused; always one line that begins with the path."""
+    with pytest.raises(BaselineError) as caught:
+        load(store)
+    path = store.path(make_cell(), make_environment())
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"{path}: ")
+    return message.removeprefix(f"{path}: ")
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+def test_a_saved_baseline_is_loaded_as_it_was(store: BaselineStore) -> None:
+    baseline = make_baseline(make_recording(noise=0.1, device=True), make_recording(session=1, noise=0.1))
+    store.save(baseline)
+    assert load(store) == baseline
+
+
+def test_a_cell_is_one_file_below_device_model_and_strategy(store: BaselineStore) -> None:
+    path = store.save(make_baseline())
+    assert path == store.directory / "nvidia-h100-80gb-hbm3" / "tiny" / "eager" / "p100-o4.json"
+
+
+def test_a_workload_with_a_dot_in_its_name_keeps_it(store: BaselineStore) -> None:
+    cell = make_cell(model="llama-3.1-8b")
+    path = store.save(make_baseline(make_recording(cell)))
+    assert path.parts[-3:] == ("llama-3.1-8b", "eager", "p100-o4.json")
+    assert store.cells(path.parts[-4]) == (cell.id,)
+
+
+def test_a_cell_that_was_never_saved_has_no_baseline(store: BaselineStore) -> None:
+    assert load(store) is None
+
+
+def test_saving_again_replaces_the_baseline(store: BaselineStore) -> None:
+    store.save(make_baseline(commit="old"))
+    new = make_baseline(commit="new")
+    store.save(new)
+    assert load(store) == new
+
+
+def test_saving_leaves_nothing_but_the_file(store: BaselineStore) -> None:
+    path = store.save(make_baseline())
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_equal_baselines_are_equal_files(store: BaselineStore, tmp_path: Path) -> None:
+    other = BaselineStore(tmp_path / "other")
+    assert store.save(make_baseline()).read_bytes() == other.save(make_baseline()).read_bytes()
+
+
+def test_a_file_is_read_by_lines(store: BaselineStore) -> None:
+    """One sample a line, so that git can show what changed."""
+    lines = store.save(make_baseline(make_recording(n=3, decode=0))).read_text().splitlines()
+    assert [line.strip() for line in lines].count("[40000000],") == 2
+
+
+def test_the_devices_that_have_a_cell_are_named_as_they_call_themselves(store: BaselineStore) -> None:
+    for device in (A100, H100):
+        store.save(make_baseline(make_recording(environment=make_environment(device))))
+    assert store.devices_with(make_cell()) == (A100, H100)
+    assert store.devices_with(make_cell(prompt=7)) == ()
+
+
+def test_a_device_whose_file_is_broken_is_named_by_its_folder(store: BaselineStore) -> None:
+    store.save(make_baseline()).write_text("{")
+    assert store.devices_with(make_cell()) == ("nvidia-h100-80gb-hbm3",)
+
+
+def test_the_stored_cells_of_a_device_are_listed(store: BaselineStore) -> None:
+    cells = [make_cell(prompt=10), make_cell("jit", model="meta-llama/Llama-2-7b-hf")]
+    for cell in cells:
+        store.save(make_baseline(make_recording(cell)))
+    assert store.cells(make_environment().slug) == tuple(sorted(cell.id for cell in cells))
+    assert store.cells("nvidia-a100") == ()
+
+
+def test_what_is_no_baseline_is_not_listed(store: BaselineStore) -> None:
+    path = store.save(make_baseline())
+    (path.parent / ".p1-o1.json.7.tmp").touch()
+    (path.parent / "README.md").touch()
+    assert store.cells(make_environment().slug) == (make_cell().id,)
+
+
+def test_broken_json_is_refused_with_line_and_column(store: BaselineStore) -> None:
+    store.save(make_baseline()).write_text('{\n "schema": 1,\n <<<<<<< HEAD\n}')
+    assert refusal(store) == (
+        "not JSON: Expecting property name enclosed in double quotes (line 3, column 2); "
+        "restore it with git checkout, or record it again with: pytest --save-baseline"
+    )
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, -2])
+def test_a_truncated_file_is_refused_as_ending_too_early(store: BaselineStore, kept: int) -> None:
+    path = store.save(make_baseline())
+    path.write_text(path.read_text()[:kept])
+    assert refusal(store).startswith("the file ends too early (line ")
+
+
+def test_a_foreign_schema_is_refused_with_both_numbers(store: BaselineStore) -> None:
+    edit(store.save(make_baseline()), lambda data: data.update(schema=7))
+    assert refusal(store) == (
+        "schema 7; this perfsuite reads 1; upgrade perfsuite, or record again with: pytest --save-baseline"
+    )
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "7", '{"baseline": {}}'])
+def test_json_of_something_else_is_refused(store: BaselineStore, text: str) -> None:
+    store.save(make_baseline()).write_text(text)
+    assert refusal(store).startswith("not a perfsuite baseline, it has no 'schema'")
+
+
+def test_a_missing_key_is_refused_with_its_place(store: BaselineStore) -> None:
+    edit(store.save(make_baseline()), lambda data: data["baseline"].pop("commit"))
+    assert refusal(store).startswith("baseline: lacks commit; ")
+
+
+def test_an_unknown_key_is_refused_with_its_place(store: BaselineStore) -> None:
+    edit(store.save(make_baseline()), lambda data: data["baseline"]["recordings"][2].update(note="x"))
+    assert refusal(store).startswith("baseline.recordings[2]: has the unknown note; ")
+
+
+def test_a_value_no_workload_can_have_is_refused(store: BaselineStore) -> None:
+    edit(store.save(make_baseline()), lambda data: data["baseline"]["cell"]["workload"].update(prompt_tokens=0))
+    assert "prompt_tokens: 0 is not allowed; it must be 1 or above; restore it" in refusal(store)
+
+
+def test_sessions_of_two_environments_in_one_file_are_refused(store: BaselineStore) -> None:
+    edit(
+        store.save(make_baseline()), lambda data: data["baseline"]["recordings"][1]["environment"].update(must_agree={})
+    )
+    assert "sessions of two environments are mixed" in refusal(store)
+
+
+def test_a_file_without_its_digest_is_refused(store: BaselineStore) -> None:
+    edit(store.save(make_baseline()), lambda data: data.pop("digest"))
+    assert refusal(store).startswith("it must hold 'schema', 'digest' and 'baseline' and nothing else")
+
+
+def test_a_number_edited_by_hand_is_noticed(store: BaselineStore) -> None:
+    path = store.save(make_baseline())
+    path.write_text(path.read_text().replace("40000000", "50000000", 1))
+    assert refusal(store) == (
+        "was edited by hand or damaged (its digest differs); "
+        "restore it with git checkout, or record it again with: pytest --save-baseline"
+    )
+
+
+def test_reformatting_alone_is_no_edit(store: BaselineStore) -> None:
+    edit(store.save(make_baseline()), lambda data: None)
+    assert load(store) == make_baseline()
+
+
+def test_a_file_that_is_no_text_is_refused(store: BaselineStore) -> None:
+    store.save(make_baseline()).write_bytes(b"\xff\xfe\x00")
+    assert refusal(store).startswith("the baseline cannot be read (not UTF-8 text)")
+
+
+def test_a_folder_in_a_file_s_place_is_refused(store: BaselineStore) -> None:
+    store.path(make_cell(), make_environment()).mkdir(parents=True)
+    assert refusal(store).startswith("the baseline cannot be read (Is a directory)")
+
+
+def test_a_file_in_the_folder_s_place_is_refused_and_not_taken_for_no_baseline(store: BaselineStore) -> None:
+    store.directory.write_text("")
+    assert refusal(store).startswith("the baseline cannot be read (Not a directory)")
+
+
+def no_space(_: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_leaves_the_old_baseline_and_no_leftovers(
+    store: BaselineStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = store.save(make_baseline(commit="old"))
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(BaselineError) as caught:
+        store.save(make_baseline(commit="new"))
+    assert str(caught.value) == (
+        f"{path}: the baseline cannot be saved (No space left on device); what was stored before is untouched"
+    )
+    assert load(store) == make_baseline(commit="old")
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_write_that_the_kernel_cuts_short_leaves_the_old_baseline(store: BaselineStore) -> None:
+    old = make_baseline(make_recording(n=2, decode=0))
+    path = store.save(old)
+    script = (
+        "from pathlib import Path; from perfsuite.store import BaselineStore; from tests.builders import *\n"
+        f"BaselineStore(Path({str(store.directory)!r})).save(make_baseline(make_recording(n=2000)))"
+    )
+    size = path.stat().st_size + 1000
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parents[1],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "BaselineError" in ended.stderr.splitlines()[-1]
+    assert "the baseline cannot be saved (File too large)" in ended.stderr
+    assert load(store) == old
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_interrupted_save_leaves_no_leftovers(store: BaselineStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    path = store.save(make_baseline())
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        store.save(make_baseline(commit="new"))
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_saving_where_a_folder_is_a_file_is_refused(store: BaselineStore) -> None:
+    store.directory.write_text("")
+    with pytest.raises(BaselineError, match="the baseline cannot be saved"):
+        store.save(make_baseline())
+
+
+def test_a_writable_folder_passes_the_check_and_stays_as_it_was(tmp_path: Path) -> None:
+    check_writable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_can_be_made_passes_the_check_and_is_not_made(tmp_path: Path) -> None:
+    check_writable(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_relative_folder_is_checked_where_it_would_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("taken").write_text("")
+    check_writable(Path("baselines"))
+    with pytest.raises(BaselineError):
+        check_writable(Path("taken/baselines"))
+
+
+@pytest.mark.parametrize("below", ["", "baselines", "baselines/deeper"])
+def test_a_file_in_the_way_fails_the_check(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "file" / below
+    with pytest.raises(BaselineError) as caught:
+        check_writable(folder)
+    assert str(caught.value) == (
+        f"{folder}: no baseline can be saved here (Not a directory); "
+        "make it a folder that you may write to, or name another with --perf-baseline-dir"
+    )
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that refuses every writer")
+def test_a_folder_nobody_may_write_to_fails_the_check() -> None:
+    with pytest.raises(BaselineError, match=r"^/proc/baselines: no baseline can be saved here"):
+        check_writable(Path("/proc/baselines"))
