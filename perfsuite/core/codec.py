@@ -37,13 +37,13 @@ def encode(value: object) -> Any:
 
 def _encode_tuple(items: tuple[object, ...]) -> Any:
     if items and all(is_dataclass(item) and type(item) is type(items[0]) for item in items) and _is_flat(items[0]):
-        return {f.name: [encode(getattr(item, f.name)) for item in items] for f in fields(cast(Any, items[0]))}
+        return {f.name: [encode(getattr(item, f.name)) for item in items] for f in fields(cast("Any", items[0]))}
     return [encode(item) for item in items]
 
 
 def _is_flat(value: object) -> bool:
     """Whether no field of the value's type is a dataclass itself, so that columns stay short."""
-    return not any(_is_value_type(hint) for hint in _hints(cast(Any, type(value))).values())
+    return not any(_is_value_type(hint) for hint in _hints(cast("Any", type(value))).values())
 
 
 def _is_value_type(hint: Any) -> bool:
@@ -57,7 +57,7 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 def decode(kind: type[T], data: object, *, where: str = "value") -> T:
     """The value of type `kind` that `encode` turned into `data`; raises CodecError with the place and the finding."""
-    return cast(T, _decode(kind, data, where))
+    return cast("T", _decode(kind, data, where))
 
 
 def _decode(hint: Any, data: object, where: str) -> object:
@@ -70,10 +70,10 @@ def _decode(hint: Any, data: object, where: str) -> object:
         item = get_args(hint)[1]
         return {key: _decode(item, value, f"{where}.{key}") for key, value in _mapping(data, where).items()}
     if is_dataclass(hint):
-        return _decode_dataclass(cast(type, hint), _mapping(data, where), where)
+        return _decode_dataclass(cast("type", hint), _mapping(data, where), where)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _decode_enum(hint, data, where)
-    return _decode_scalar(cast(type, hint), data, where)
+    return _decode_scalar(cast("type", hint), data, where)
 
 
 def _decode_union(options: tuple[Any, ...], data: object, where: str) -> object:

@@ -38,8 +38,8 @@ def judge_cell(
     """Every gated metric of the cell, in the order of `tolerances` (fractions); a tolerance of 0 is not gated.
 
     `recordings` are the candidate's sessions, `gates` the number of verdicts in the whole run, `noise` is
-    `suite_noise`, `save_command` what a remedy names for recording this cell's baseline. A metric without a value on either side (TPOT of one token) has no verdict; one with values on one
-    side only is INVALID.
+    `suite_noise`, `save_command` what a remedy names for recording this cell's baseline. A metric without a value on
+    either side (TPOT of one token) has no verdict; one with values on one side only is INVALID.
     """
     obstacle = _obstacle(baseline, recordings, options, save_command)
     stored = () if baseline is None else baseline.recordings

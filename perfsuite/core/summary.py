@@ -8,7 +8,8 @@ from perfsuite.core.verdict import Interval
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantile:
     """One quantile by linear interpolation; below its sample floor `value` is `None` and `missing` says how many
-    samples more are needed (0 otherwise). `interval` is distribution-free, from order statistics."""
+    samples more are needed (0 otherwise). `interval` is distribution-free, from order statistics.
+    """
 
     probability: float
     value: float | None
@@ -19,7 +20,8 @@ class Quantile:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """Count, moments and quantiles of one list of values, all in the values' own unit; `std` has n - 1 below it and
-    is `None` for one value."""
+    is `None` for one value.
+    """
 
     count: int
     mean: float

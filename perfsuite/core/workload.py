@@ -143,4 +143,3 @@ class ModelFacts:
     dtype: str
     device: str
     fingerprint: str
-

@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib import metadata
 from pathlib import Path
 
 from perfsuite.core.recording import Environment
@@ -51,13 +51,16 @@ def _torch_keys(device: str) -> dict[str, str]:
 
 
 def _driver() -> str:
-    """The NVIDIA driver's version as the kernel module tells it, 'unknown' where it does not."""
+    """The NVIDIA driver's version as NVML tells it, 'unknown' where it does not."""
+    import pynvml
+
     try:
-        text = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8")
-    except OSError:
+        pynvml.nvmlInit()
+        version = pynvml.nvmlSystemGetDriverVersion()
+        pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
         return "unknown"
-    words = text.split()
-    return next((word for word in words if word[0].isdigit() and "." in word), "unknown")
+    return version if isinstance(version, str) else bytes(version).decode()
 
 
 def _noted(device: str) -> dict[str, str]:
@@ -74,8 +77,8 @@ def _noted(device: str) -> dict[str, str]:
 
 def _package_version(name: str) -> str | None:
     try:
-        return version(name)
-    except PackageNotFoundError:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
         return None
 
 
@@ -90,7 +93,7 @@ def host_peak_bytes() -> int | None:
 
 
 def commit_of(folder: Path) -> str:
-    """The git revision checked out in `folder`, with '-dirty' after it if files differ; 'unknown' outside a checkout."""
+    """The git revision checked out in `folder`, '-dirty' after it if files differ; 'unknown' without one."""
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         described = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)

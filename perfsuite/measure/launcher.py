@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -51,7 +51,7 @@ def run_session(job: SessionJob, on_progress: Callable[[Progress], None]) -> Ses
         while True:
             line = _next_line(lines, to_s(job.measure.silence_ns))
             event = decode(Event, json.loads(line), where="worker event") if line else None
-            if event is None or event.progress is None and event.environment is None:
+            if event is None or (event.progress is None and event.environment is None):
                 break
             environment = event.environment or environment
             if event.progress is not None:
@@ -119,10 +119,8 @@ def _end(process: "subprocess.Popen[str]") -> None:
     if sys.platform == "win32":
         process.kill()
     else:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
     process.wait()
     if process.stdout is not None:
         process.stdout.close()

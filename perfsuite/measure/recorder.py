@@ -106,15 +106,11 @@ class Recorder:
 
     def _time(self, request: Request) -> tuple[int, list[tuple[int, Chunk]]]:
         now_ns = self._clock.now_ns
-        stamps: list[tuple[int, Chunk]] = []
         start_ns = now_ns()
-        for chunk in self._stream(request):
-            stamps.append((now_ns(), chunk))
+        stamps = [(now_ns(), chunk) for chunk in self._stream(request)]
         return start_ns, stamps
 
-    def _sample(
-        self, phase: Phase, block: int, start_ns: int, stamps: list[tuple[int, Chunk]], rows: int
-    ) -> Sample:
+    def _sample(self, phase: Phase, block: int, start_ns: int, stamps: list[tuple[int, Chunk]], rows: int) -> Sample:
         arrivals_ns, tokens = arrivals(start_ns, stamps, rows)
         device_ns = self._strategy.device_ns() if isinstance(self._strategy, TimesDevice) else None
         return Sample(phase=phase, block=block, arrivals_ns=arrivals_ns, tokens=tokens, device_ns=device_ns)

@@ -32,9 +32,7 @@ class Ability(Enum):
     LOGITS = "logits"
 
 
-ALL_SAMPLING = frozenset(
-    {Ability.TEMPERATURE, Ability.TOP_K, Ability.TOP_P, Ability.REPETITION_PENALTY, Ability.SEED}
-)
+ALL_SAMPLING = frozenset({Ability.TEMPERATURE, Ability.TOP_K, Ability.TOP_P, Ability.REPETITION_PENALTY, Ability.SEED})
 
 
 class Strategy(Protocol):

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TextIO
 
 from perfsuite.core.codec import decode, encode
@@ -56,6 +56,17 @@ def run_job(job: SessionJob, emit: Emit) -> None:
         strategy.close()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Session:
+    """What all recordings of one session share."""
+
+    strategy: Strategy
+    job: SessionJob
+    environment: Environment
+    started_at: str
+    startup: tuple[StartupPhase, ...]
+
+
 def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
     clock = strategy.clock if isinstance(strategy, BringsClock) else HostClock()
     startup = _open(strategy, clock, job, emit)
@@ -63,11 +74,10 @@ def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
         return
     here = environment.collect(strategy.facts())
     emit(Event(environment=here))
-    started_at = utc_now()
+    session = _Session(strategy=strategy, job=job, environment=here, started_at=utc_now(), startup=startup)
     recorder = Recorder(strategy, clock, job.measure, lambda progress: emit(Event(progress=progress)))
     takes = recorder.measure(job.cells, order_seed=job.session)
-    recordings = tuple(_recording(strategy, job, here, started_at, startup, take) for take in takes)
-    emit(Event(recordings=recordings))
+    emit(Event(recordings=tuple(_recording(session, take) for take in takes)))
 
 
 def _open(strategy: Strategy, clock: Clock, job: SessionJob, emit: Emit) -> tuple[StartupPhase, ...] | None:
@@ -99,25 +109,21 @@ def _time_open(strategy: Strategy, clock: Clock, job: SessionJob, emit: Emit) ->
 def _check_abilities(strategy: Strategy, job: SessionJob) -> None:
     largest = max(cell.workload.batch_size for cell in job.cells)
     if largest > 1 and Ability.BATCH not in strategy.abilities:
-        raise OptionError(f"--perf-batch-size: {largest} is not allowed with strategy {strategy.name!r}, which runs one")
+        raise OptionError(
+            f"--perf-batch-size: {largest} is not allowed with strategy {strategy.name!r}, which runs one"
+        )
 
 
-def _recording(
-    strategy: Strategy,
-    job: SessionJob,
-    here: Environment,
-    started_at: str,
-    startup: tuple[StartupPhase, ...],
-    take: CellTake,
-) -> Recording:
+def _recording(session: _Session, take: CellTake) -> Recording:
+    strategy, job = session.strategy, session.job
     first_call = StartupPhase(name="first call", duration_ns=take.first_call_ns or 0)
     memory = strategy.memory() if isinstance(strategy, KnowsMemory) else Memory()
     return Recording(
         cell=take.cell,
-        environment=here,
+        environment=session.environment,
         session=job.session,
-        started_at=started_at,
-        startup=(*startup, first_call),
+        started_at=session.started_at,
+        startup=(*session.startup, first_call),
         memory=replace(memory, host_peak=environment.host_peak_bytes()),
         evidence=strategy.evidence(),
         warmups=tuple(take.warmups),

@@ -67,7 +67,9 @@ class Campaign:
         """What a run measures, in one line."""
         models = ", ".join(model.name for model in self.options.models)
         doing = "saving baselines in" if self.options.save_baseline else "judging by the baselines in"
-        return f"perfsuite: {', '.join(self.options.strategies)} on {models}, {doing} {self.settings.baseline_dir.name}/"
+        return (
+            f"perfsuite: {', '.join(self.options.strategies)} on {models}, {doing} {self.settings.baseline_dir.name}/"
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -214,7 +216,9 @@ class Campaign:
         try:
             self._store.save(new)
         except BaselineError as error:
-            self.save_errors[new.cell] = f"{error}; the sessions are kept: mend it and use --save-baseline --perf-resume"
+            self.save_errors[new.cell] = (
+                f"{error}; the sessions are kept: mend it and use --save-baseline --perf-resume"
+            )
             return
         self.saved.append(Saved(old=stored if isinstance(stored, Baseline) else None, new=new))
 
@@ -231,4 +235,6 @@ def _check_distinct(cells: tuple[Cell, ...]) -> None:
     for cell in cells:
         other = seen.setdefault(cell.id, cell)
         if other != cell:
-            raise OptionError(f"{cell.id}: two different cells have this id; give one of them another strategy or model")
+            raise OptionError(
+                f"{cell.id}: two different cells have this id; give one of them another strategy or model"
+            )

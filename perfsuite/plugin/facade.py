@@ -37,7 +37,9 @@ class MeasuredCell:
             return to_ms(summary.mean)
         quantile = getattr(summary, wanted.statistic.value)
         if quantile.value is None:
-            raise OptionError(f"{self.cell.id}: {wanted.label} needs {quantile.missing} samples more; raise --perf-samples")
+            raise OptionError(
+                f"{self.cell.id}: {wanted.label} needs {quantile.missing} samples more; raise --perf-samples"
+            )
         return to_ms(quantile.value)
 
 

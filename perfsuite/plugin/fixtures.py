@@ -33,7 +33,7 @@ def perf_recording(request: pytest.FixtureRequest, perf_cell: "Cell") -> "Measur
 
 
 @pytest.fixture
-def perf_judgement(request: pytest.FixtureRequest, perf_recording: "MeasuredCell") -> "CellGate":
+def perf_judgement(request: pytest.FixtureRequest, perf_recording: "MeasuredCell") -> "CellGate":  # noqa: ARG001 - it skips what cannot run
     """The cell against its baseline: `perf_judgement.require("ttft.p50", "ttft.p99")`."""
     from perfsuite.plugin.facade import CellGate
 

@@ -38,7 +38,9 @@ def _configure_campaign(config: pytest.Config) -> None:
     from perfsuite.plugin.settings import read_settings
 
     if config.getoption("numprocesses", default=None) or hasattr(config, "workerinput"):
-        raise pytest.UsageError("--perf: runs side by side would disturb each other's times; leave out -n (pytest-xdist)")
+        raise pytest.UsageError(
+            "--perf: runs side by side would disturb each other's times; leave out -n (pytest-xdist)"
+        )
     try:
         argv = tuple(str(argument) for argument in config.invocation_params.args)
         config.stash[CAMPAIGN] = Campaign(read_settings(config), ProgressDisplay(config), argv)

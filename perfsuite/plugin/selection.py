@@ -54,7 +54,9 @@ def asks_of(definition: pytest.Item, options: Options) -> tuple[Ask, ...]:
     if unknown or (marker and marker.args):
         found = repr(unknown[0]) if unknown else f"the positional {marker.args[0]!r}" if marker else ""
         raise OptionError(f"@pytest.mark.perf: {found} is not an argument; use {', '.join(MARKER_ARGUMENTS)} by name")
-    changes = parse_tolerances(str(arguments["tolerance"]), where="@pytest.mark.perf") if "tolerance" in arguments else {}
+    changes = (
+        parse_tolerances(str(arguments["tolerance"]), where="@pytest.mark.perf") if "tolerance" in arguments else {}
+    )
     tolerances = tuple(sorted(merge_tolerances(options.gate.tolerances, changes).items(), key=lambda item: item[0].key))
     return tuple(Ask(cell=cell, tolerances=tolerances) for cell in _cells(arguments, options))
 
@@ -93,4 +95,3 @@ def _sampling(value: object) -> SamplingParams:
     if not isinstance(value, SamplingParams):
         raise OptionError(f"@pytest.mark.perf: sampling must be a SamplingParams, found {value!r}")
     return value
-

@@ -121,7 +121,9 @@ class Sessions:
         earlier = runs.latest_unfinished(self._settings.root, digest) if self._settings.resume else None
         if earlier is None:
             if self._settings.resume:
-                self.notes.append("--perf-resume: there is no interrupted run of these cells and options; starting anew")
+                self.notes.append(
+                    "--perf-resume: there is no interrupted run of these cells and options; starting anew"
+                )
             return runs.start(self._settings.root, digest, argv, ids)
         progress = earlier.progress()
         self.notes.extend(progress.notes)

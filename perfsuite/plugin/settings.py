@@ -1,4 +1,4 @@
-"""Owns the reading of flags and ini keys into Options; every error names the flag, the text found and what is allowed."""
+"""Owns the reading of flags and ini keys; every error names the flag, the text found and what is allowed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -165,7 +165,9 @@ def _gate(reader: _Reader) -> GateOptions:
         baseline_sessions=sessions or defaults.baseline_sessions,
         budget_ns=parse_duration(budget, where=_FLAGS["budget"].option) if budget else None,
         strict=reader.switch("strict"),
-        ignored_environment=frozenset(part.strip() for part in reader.text("allow_mismatch").split(",") if part.strip()),
+        ignored_environment=frozenset(
+            part.strip() for part in reader.text("allow_mismatch").split(",") if part.strip()
+        ),
     )
 
 

@@ -6,9 +6,7 @@ from perfsuite.measure.environment import collect, commit_of, host_peak_bytes
 
 
 def facts(device: str) -> ModelFacts:
-    return ModelFacts(
-        vocabulary=10, positions=None, parameters=1, dtype="float32", device=device, fingerprint="abc"
-    )
+    return ModelFacts(vocabulary=10, positions=None, parameters=1, dtype="float32", device=device, fingerprint="abc")
 
 
 def test_a_device_that_is_no_machine_names_itself() -> None:

@@ -82,7 +82,9 @@ def test_prompts_are_drawn_from_the_whole_vocabulary() -> None:
 
 
 def test_an_injected_slowdown_delays_every_event_by_its_share() -> None:
-    (take,) = measure(Scripted(), make_cell(), options=MeasureOptions(samples=1, decode_samples=1, injected_slowdown=0.1))
+    (take,) = measure(
+        Scripted(), make_cell(), options=MeasureOptions(samples=1, decode_samples=1, injected_slowdown=0.1)
+    )
     assert take.samples[1].arrivals_ns == (5.5 * MS, 7.7 * MS, 9.9 * MS, 12.1 * MS)
 
 

@@ -28,7 +28,7 @@ def test_a_strategy_is_created_from_a_file_and_a_class(tmp_path: Path) -> None:
     ],
 )
 def test_a_reference_that_leads_nowhere_is_refused_in_one_line(reference: str, words: str) -> None:
-    with pytest.raises(OptionError, match="^strategy") as caught:
+    with pytest.raises(OptionError, match=r"^strategy") as caught:
         create(reference)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -175,7 +175,9 @@ def test_a_killed_run_is_resumed_from_its_finished_sessions(project: pytest.Pyte
     process.communicate(timeout=30)
     environment = {**os.environ, "HANG": "no"}
     command = [*hanging_command(), "--perf-resume"]
-    resumed = subprocess.run(command, cwd=project.path, env=environment, capture_output=True, text=True, timeout=60)
+    resumed = subprocess.run(
+        command, cwd=project.path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     assert "--perf-resume: went on with 1 recordings" in resumed.stdout
     assert "perf Quick/tiny" not in resumed.stdout
     assert "perf Slow/tiny session 1, 1 cells: done" in resumed.stdout
@@ -207,7 +209,12 @@ def start_hanging_run(project: pytest.Pytester) -> "subprocess.Popen[str]":
     project.makepyfile(test_speed=TWO_STRATEGIES)
     environment = {**os.environ, "HANG": "yes"}
     return subprocess.Popen(
-        hanging_command(), cwd=project.path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        hanging_command(),
+        cwd=project.path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 
