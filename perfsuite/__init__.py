@@ -8,31 +8,38 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from perfsuite.core.gate import judge
+    from perfsuite.core.matrix import Cell
     from perfsuite.core.noise import Noise, fit_noise
     from perfsuite.core.recording import Evidence, Memory
     from perfsuite.core.sample import Chunk, Request
     from perfsuite.core.verdict import Outcome, Verdict
     from perfsuite.core.workload import ModelFacts, ModelSpec, SamplingParams, Workload
     from perfsuite.measure.strategy import ALL_SAMPLING, Ability, Strategy, opened
+    from perfsuite.plugin.facade import CellGate, MeasuredCell
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "perfsuite.core.gate": ("judge",),
+    "perfsuite.core.matrix": ("Cell",),
     "perfsuite.core.noise": ("Noise", "fit_noise"),
     "perfsuite.core.recording": ("Evidence", "Memory"),
     "perfsuite.core.sample": ("Chunk", "Request"),
     "perfsuite.core.verdict": ("Outcome", "Verdict"),
     "perfsuite.core.workload": ("ModelFacts", "ModelSpec", "SamplingParams", "Workload"),
     "perfsuite.measure.strategy": ("ALL_SAMPLING", "Ability", "Strategy", "opened"),
+    "perfsuite.plugin.facade": ("CellGate", "MeasuredCell"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ALL_SAMPLING",
     "Ability",
+    "Cell",
+    "CellGate",
     "Chunk",
     "Evidence",
+    "MeasuredCell",
     "Memory",
     "ModelFacts",
     "ModelSpec",

@@ -6,6 +6,7 @@ rather than compared with. Which baseline may judge which recording is not decid
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,22 +55,25 @@ class BaselineStore:
         """Ids of the cells stored for a device (an `Environment.slug`), sorted: 'eager/tiny/p100-o32'."""
         return tuple(sorted(_cell_id(path) for path in (self.directory / device).glob("*/*/*.json")))
 
+    def check_writable(self, cells: Iterable[Cell] = ()) -> None:
+        """BaselineError, before anything is measured, if the baselines of these cells could not be saved here."""
+        places = {
+            path.parent for folder in self._subfolders() for cell in cells for path in [self._file(folder.name, cell)]
+        }
+        for place in sorted({self.directory, *(place for place in places if place.exists())}):
+            try:
+                try_writing(place)
+            except OSError as error:
+                raise BaselineError(
+                    f"{place}: no baseline can be saved here ({explain(error)}); "
+                    "make it a folder that you may write to, or name another with --perf-baseline-dir"
+                ) from error
+
     def _subfolders(self) -> list[Path]:
         return sorted(path for path in self.directory.glob("*") if path.is_dir())
 
     def _file(self, device: str, cell: Cell) -> Path:
         return self.directory / device / cell.model.slug / cell.strategy_slug / f"{cell.workload.slug}.json"
-
-
-def check_writable(directory: Path) -> None:
-    """BaselineError, before anything is measured, if no baseline could be saved in `directory`."""
-    try:
-        try_writing(directory)
-    except OSError as error:
-        raise BaselineError(
-            f"{directory}: no baseline can be saved here ({explain(error)}); "
-            "make it a folder that you may write to, or name another with --perf-baseline-dir"
-        ) from error
 
 
 def _document(baseline: Baseline) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 
 from perfsuite.core.errors import ModelLoadError, StrategyUnavailableError
 from perfsuite.core.recording import Evidence
@@ -23,25 +25,25 @@ class Scripted:
     first_ms, step_ms = 5, 2
 
     def __init__(self, answer: Callable[[Request], list[Chunk]] | None = None) -> None:
-        self.clock = ScriptedClock()
+        self.scripted_clock = ScriptedClock()
         self.requests: list[Request] = []
         self.is_closed = False
         self._answer = answer
 
     def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
         yield "load"
-        self.clock.wait_ns(100 * MS)
+        self.scripted_clock.wait_ns(100 * MS)
         yield "compile"
-        self.clock.wait_ns(300 * MS)
+        self.scripted_clock.wait_ns(300 * MS)
 
     def stream(self, request: Request) -> Iterator[Chunk]:
         self.requests.append(request)
         if self._answer is not None:
-            self.clock.wait_ns(MS)
+            self.scripted_clock.wait_ns(MS)
             yield from self._answer(request)
             return
         for index in range(request.output_tokens):
-            self.clock.wait_ns((self.step_ms if index else self.first_ms) * MS)
+            self.scripted_clock.wait_ns((self.step_ms if index else self.first_ms) * MS)
             for row in range(len(request.prompts)):
                 yield Chunk(token_ids=(index,), row=row)
 
@@ -108,4 +110,36 @@ class Prints(Scripted):
 
     def stream(self, request: Request) -> Iterator[Chunk]:
         os.write(1, b'{"progress": null}\n')
+        return super().stream(request)
+
+
+class OnDevice(Scripted):
+    """Runs on the device that the environment variable DEVICE names, with some noise."""
+
+    def facts(self) -> ModelFacts:
+        return replace(super().facts(), device=os.environ["DEVICE"])
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        self.scripted_clock.wait_ns(request.prompts[0][0] * 100)
+        return super().stream(request)
+
+
+class WithoutEvidence(Scripted):
+    def evidence(self) -> Evidence:
+        raise RuntimeError("the engine is gone")
+
+
+class WithoutDeviceTime(Scripted):
+    def device_ns(self) -> tuple[int, ...]:
+        raise RuntimeError("no events")
+
+
+class DiesMidLine(Scripted):
+    """Leaves half an event on the stream and dies."""
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        for descriptor in range(3, 20):
+            with suppress(OSError):
+                os.write(descriptor, b'{"progress": {"sta')
+        os.kill(os.getpid(), signal.SIGKILL)
         return super().stream(request)

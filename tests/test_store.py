@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from perfsuite.core.errors import BaselineError
-from perfsuite.store import BaselineStore, check_writable
+from perfsuite.store import BaselineStore
 from tests.builders import H100, make_baseline, make_cell, make_environment, make_recording
 
 A100 = "NVIDIA A100-SXM4-40GB"
@@ -155,7 +155,7 @@ def test_an_unknown_key_is_refused_with_its_place(store: BaselineStore) -> None:
 
 def test_a_value_no_workload_can_have_is_refused(store: BaselineStore) -> None:
     edit(store.save(make_baseline()), lambda data: data["baseline"]["cell"]["workload"].update(prompt_tokens=0))
-    assert "prompt_tokens: 0 is not allowed; it must be 1 or above; restore it" in refusal(store)
+    assert "prompt_tokens: 0 is not allowed; it must be a whole number, 1 or above; restore it" in refusal(store)
 
 
 def test_sessions_of_two_environments_in_one_file_are_refused(store: BaselineStore) -> None:
@@ -257,21 +257,21 @@ def test_saving_where_a_folder_is_a_file_is_refused(store: BaselineStore) -> Non
 
 
 def test_a_writable_folder_passes_the_check_and_stays_as_it_was(tmp_path: Path) -> None:
-    check_writable(tmp_path)
+    BaselineStore(tmp_path).check_writable()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_can_be_made_passes_the_check_and_is_not_made(tmp_path: Path) -> None:
-    check_writable(tmp_path / "a" / "b")
+    BaselineStore(tmp_path / "a" / "b").check_writable()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_relative_folder_is_checked_where_it_would_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("taken").write_text("")
-    check_writable(Path("baselines"))
+    BaselineStore(Path("baselines")).check_writable()
     with pytest.raises(BaselineError):
-        check_writable(Path("taken/baselines"))
+        BaselineStore(Path("taken/baselines")).check_writable()
 
 
 @pytest.mark.parametrize("below", ["", "baselines", "baselines/deeper"])
@@ -279,7 +279,7 @@ def test_a_file_in_the_way_fails_the_check(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("")
     folder = tmp_path / "file" / below
     with pytest.raises(BaselineError) as caught:
-        check_writable(folder)
+        BaselineStore(folder).check_writable()
     assert str(caught.value) == (
         f"{folder}: no baseline can be saved here (Not a directory); "
         "make it a folder that you may write to, or name another with --perf-baseline-dir"
@@ -289,4 +289,4 @@ def test_a_file_in_the_way_fails_the_check(tmp_path: Path, below: str) -> None:
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that refuses every writer")
 def test_a_folder_nobody_may_write_to_fails_the_check() -> None:
     with pytest.raises(BaselineError, match=r"^/proc/baselines: no baseline can be saved here"):
-        check_writable(Path("/proc/baselines"))
+        BaselineStore(Path("/proc/baselines")).check_writable()

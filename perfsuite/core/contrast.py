@@ -1,6 +1,6 @@
 """Owns the comparison behind a verdict: the rule, the numbers it is applied to, and the decision, on log scale.
 
-Formulas: gate.md, section 6.4. It knows no words for a reader; those are gate.py's.
+Formulas: docs/gate.md, section 4. It knows no words for a reader; those are gate.py's.
 """
 
 import math
@@ -18,7 +18,7 @@ from perfsuite.core.statistics import FloatArray, session_estimates
 from perfsuite.core.verdict import Outcome
 
 MISSED_PASS = 0.01
-"""Chance that a regression of exactly the tolerance passes (gate.md's beta), over all looks."""
+"""Chance that a regression of exactly the tolerance passes (beta in docs/gate.md), over all looks."""
 AGREEING_SESSIONS = 3
 """Candidate sessions that must each be worse by half the tolerance before anything fails."""
 
@@ -53,7 +53,7 @@ class Rule:
         return self.family_error / (self.gates * self.looks)
 
     def pass_limit(self, n: int) -> float:
-        """What a pass stays below: kappa theta_T, as `n` samples show only part of a tail's shift (gate.md 6.4)."""
+        """What a pass stays below: kappa theta_T, as `n` samples show only part of a tail's shift (docs/gate.md 4)."""
         p = self.statistic.probability
         if p is None or not self.statistic.is_tail:
             return self.limit
@@ -167,7 +167,7 @@ def decide(contrast: Contrast, rule: Rule) -> Outcome:
 
 
 def smallest_tolerance(sd: float, *, m: int, k: int, freedom: float, alpha: float) -> float:
-    """The slowdown that is found in 99 % of cases (gate.md 6.9), as a fraction.
+    """The slowdown that is found in 99 % of cases (docs/gate.md 5), as a fraction.
 
     exp[(t(1 - alpha; nu) + z_0.99) s sqrt(1/m + 1/k)] - 1 for `m` baseline and `k` candidate sessions of sd s.
     """

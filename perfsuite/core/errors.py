@@ -19,7 +19,3 @@ class ModelLoadError(PerfsuiteError):
 
 class BaselineError(PerfsuiteError):
     """A stored file that is broken, of a foreign schema, edited by hand, or cannot be written."""
-
-
-class WorkerError(PerfsuiteError):
-    """A session's process died, hung or broke; the text names the stage and keeps its last output."""

@@ -1,6 +1,6 @@
 """Owns the verdict on one metric of one cell: its numbers, its reason, and what would decide it.
 
-The session is the datum, never the sample; the formulas are gate.md, section 6. It knows neither cells nor baselines.
+The session is the datum, never the sample; the formulas are in docs/gate.md. It knows neither cells nor baselines.
 """
 
 import math
@@ -133,7 +133,7 @@ def minimum_detectable(
     looks: int = 6,
     family_error: float = 0.001,
 ) -> float | None:
-    """The smallest tolerance this baseline can gate with `looks` candidate sessions, as a fraction (gate.md 6.9).
+    """The smallest tolerance this baseline can gate with `looks` candidate sessions, as a fraction (docs/gate.md 5).
 
     `None` if it can gate none: fewer than two sessions, or too few samples for a tail. UnusableSamplesError for
     sessions nothing can be computed of, OptionError for an unknown metric.

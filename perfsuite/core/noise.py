@@ -48,7 +48,7 @@ class Noise:
     ignored: tuple[str, ...] = ()
 
     def prior_variance(self, covariate: float) -> float:
-        """The variance of a session estimate expected at this covariate (gate.md 6.3, step 3); 0 without a prior."""
+        """The variance of a session estimate expected at this covariate (docs/gate.md 3, step 3); 0 without a prior."""
         if not self.prior_df:
             return 0.0
         trend = self.intercept + self.slope * math.log(max(covariate, self.least_covariate))
@@ -68,7 +68,7 @@ class Spread:
 
 
 def moderated(noise: Noise | None, *, squares: float, freedom: int, covariate: float) -> Spread:
-    """The cell's own sum of squares joined with the prior: (d0 s0^2 + SS) / (d0 + d) (gate.md 6.3, step 4)."""
+    """The cell's own sum of squares joined with the prior: (d0 s0^2 + SS) / (d0 + d) (docs/gate.md 3, step 4)."""
     prior_df = noise.prior_df if noise else 0.0
     prior = prior_df * noise.prior_variance(covariate) if noise else 0.0
     return Spread(variance=(prior + squares) / (prior_df + freedom), freedom=prior_df + freedom)
@@ -80,7 +80,7 @@ def squares_of(estimates: FloatArray) -> float:
 
 
 def iteration_variance(sessions: FloatArray, statistic: Statistic) -> float:
-    """The variance that a session estimate would have from its samples alone (gate.md 6.3, v_c).
+    """The variance that a session estimate would have from its samples alone (docs/gate.md 3, v_c).
 
     `sessions` has a row per session. For a quantile: half the distance of the quantiles at p -+ sqrt(p(1-p)/n) of the
     pooled logarithms, squared; for the mean: their variance over n. Each session's logarithms are centred first.
@@ -153,7 +153,7 @@ def _level_sd(cells: Sequence[_CellNoise]) -> float | None:
 
 
 def _fit(cells: Sequence[_CellNoise], statistic: Statistic, ignored: tuple[str, ...]) -> Noise:
-    """Steps 1 and 2 of gate.md 6.3: the trend of the unbiased log variances, and what is left around it."""
+    """Steps 1 and 2 of docs/gate.md 3: the trend of the unbiased log variances, and what is left around it."""
     x = np.log([cell.covariate for cell in cells])
     e = np.array([math.log(cell.variance) + _log_bias(cell.freedom) for cell in cells])
     centred = x - x.mean()

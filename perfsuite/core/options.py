@@ -32,8 +32,8 @@ class MeasureOptions:
     counts as hung.
     """
 
-    samples: int = 300
-    decode_samples: int = 30
+    samples: int = 320
+    decode_samples: int = 32
     block_size: int = 20
     warmup: int = 10
     injected_slowdown: float = 0.0
@@ -107,6 +107,8 @@ def parse_tolerances(text: str, *, where: str) -> dict[Metric, float]:
         if metric in result:
             raise OptionError(f"{where}: {metric.key!r} is given twice")
         result[metric] = 0.0 if amount.strip() == "off" else parse_percent(amount, where=f"{where} ({metric.key})")
+        if result[metric] > 1:
+            raise OptionError(f"{where} ({metric.key}): {amount.strip()!r} is not allowed; it must be 100% or less")
     return result
 
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from perfsuite.core.matrix import Cell
 from perfsuite.core.sample import Failure, Phase, Sample
 
+ENVIRONMENT_KEYS = ("device", "model", "dtype", "torch", "cuda", "driver", "threads", "warm-up", "block")
+"""What can be among the keys that must agree; which of them are there depends on the device."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartupPhase:

@@ -20,13 +20,13 @@ from perfsuite.core.units import format_change
 from perfsuite.core.verdict import Outcome
 
 NOISY_HOST_SD = 0.015
-"""Median over cells of the sd between sessions above which no tail is gated (gate.md 6.4)."""
+"""Median over cells of the sd between sessions above which no tail is gated (docs/gate.md 4)."""
 MOST_SESSIONS, MOST_BASELINE_SESSIONS, MOST_SAMPLES_FACTOR = 20, 50, 10
 """How far a remedy looks for what would decide."""
 
 
 def obstacle(baseline: FloatArray, rule: Rule, noise: Noise | None) -> tuple[str, str] | None:
-    """Why no candidate session can bring a verdict on this tail, and what would; `None` if one can (gate.md 6.4)."""
+    """Why no candidate session can bring a verdict on this tail, and what would; `None` if one can (docs/gate.md 4)."""
     label, n, needed = rule.statistic.value.upper(), baseline.shape[1], samples_needed(rule.statistic)
     if n < needed:
         return f"{n} samples per session are too few for {label}, {needed} are needed", _more_samples_text(n, needed)

@@ -92,7 +92,7 @@ def _harrell_davis_weights(n: int, p: float) -> FloatArray:
 
 
 def session_estimates(sessions: FloatArray, statistic: Statistic) -> FloatArray:
-    """The logarithm of the statistic of every row: what a session counts for in a verdict (gate.md 6.2).
+    """The logarithm of the statistic of every row: what a session counts for in a verdict (docs/gate.md 2).
 
     P95 and P99 are Harrell-Davis on the logarithms; nothing is removed from the mean.
     """

@@ -9,7 +9,9 @@ from perfsuite.core.units import format_percent
 
 ALLOWED_FAILURES = 0.01
 """Share of a session's requests that may break."""
-FATAL_STAGES = frozenset({"open", "worker"})
+GIVEN_UP_AFTER = 3
+"""A session takes no more of a cell after so many broken requests: what failed thrice is broken, not unlucky."""
+FATAL_STAGES = frozenset({"open", "worker", "evidence"})
 
 
 def problems(recording: Recording) -> tuple[str, ...]:
@@ -32,7 +34,7 @@ def _failures(recording: Recording) -> Iterator[str]:
         yield f"stage '{fatal.stage}' failed: {fatal.message}"
         return
     attempts = len(recording.samples) + len(failures)
-    if failures and len(failures) > ALLOWED_FAILURES * attempts:
+    if len(failures) >= GIVEN_UP_AFTER or len(failures) > ALLOWED_FAILURES * attempts:
         first = f"the first at '{failures[0].stage}': {failures[0].message}"
         yield f"{len(failures)} of {attempts} requests failed, allowed are {format_percent(ALLOWED_FAILURES)}; {first}"
 

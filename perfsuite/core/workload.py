@@ -72,7 +72,7 @@ class Workload:
     def __post_init__(self) -> None:
         for name in ("prompt_tokens", "output_tokens", "batch_size"):
             value = getattr(self, name)
-            _require(name, value, value >= 1, "1 or above")
+            _require(name, value, type(value) is int and value >= 1, "a whole number, 1 or above")
         _require("seed", self.seed, self.seed >= 0, "0 or above")
 
     @property
@@ -117,10 +117,11 @@ class ModelSpec:
 
     @property
     def slug(self) -> str:
-        """A file name for it: 'tiny', 'meta-llama--Llama-2-7b-hf', 'llama-2-7b-bf16'."""
+        """A file name for it: 'tiny', 'meta-llama--Llama-2-7b-hf', 'llama-2-7b-bf16', 'my-model-dummy'."""
         path = self.name.rstrip("/")
         base = path.rsplit("/", 1)[-1] if _looks_like_path(self.name) else path.replace("/", "--")
-        parts = [base, *([_DTYPE_SHORT[self.dtype]] if self.dtype != "auto" else []), self.quantization or ""]
+        loaded = "dummy" if self.load_format == "dummy" else ""
+        parts = [base, self.revision or "", _DTYPE_SHORT.get(self.dtype, ""), self.quantization or "", loaded]
         named = "-".join(filter(None, parts))
         return re.sub(r"[^A-Za-z0-9._-]+", "-", named).lstrip(".") or "model"
 

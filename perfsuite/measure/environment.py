@@ -1,5 +1,6 @@
 """Owns the description of the machine a recording is made on: what must agree, and what is only noted."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -7,22 +8,30 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from perfsuite.core.options import MeasureOptions
 from perfsuite.core.recording import Environment
 from perfsuite.core.workload import ModelFacts
 
-NOTED_PACKAGES = ("transformers", "triton", "numpy", "perfsuite")
+NOTED_PACKAGES = ("torch", "transformers", "triton", "numpy", "perfsuite")
 
 
-def collect(facts: ModelFacts) -> Environment:
+def collect(facts: ModelFacts, measure: MeasureOptions) -> Environment:
     """The environment of a session whose strategy opened a model with these facts.
 
     What must agree: the device's product name, torch's release and CUDA version, the driver's branch, the number of
-    CPU threads torch may use, the model's digest and its dtype. A difference in any of these explains a difference in
-    latency by itself.
+    CPU threads torch may use, the model's digest and its dtype, and how samples are taken (warm-up and block size). A
+    difference in any of these explains a difference in latency by itself.
     """
     torch_keys = _torch_keys(facts.device) if "torch" in sys.modules else {}
     device = _device_name(facts.device)
-    must_agree = {"device": device, "model": facts.fingerprint, "dtype": facts.dtype, **torch_keys}
+    must_agree = {
+        "device": device,
+        "model": facts.fingerprint,
+        "dtype": facts.dtype,
+        "warm-up": str(measure.warmup),
+        "block": str(measure.block_size),
+        **torch_keys,
+    }
     return Environment(device=device, must_agree=must_agree, noted=_noted(facts.device))
 
 
@@ -69,10 +78,15 @@ def _noted(device: str) -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "cpu": f"{_cpu_name()}, {os.cpu_count()} cores",
     }
-    noted.update({name: found for name in NOTED_PACKAGES if (found := _package_version(name))})
+    noted.update(installed_versions())
     if device.startswith("cuda"):
         noted["driver"] = _driver()
     return noted
+
+
+def installed_versions() -> dict[str, str]:
+    """The versions of the packages that matter to latency, as far as they are installed."""
+    return {name: found for name in NOTED_PACKAGES if (found := _package_version(name))}
 
 
 def _package_version(name: str) -> str | None:
@@ -100,3 +114,13 @@ def commit_of(folder: Path) -> str:
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return described.stdout.strip()
+
+
+def code_state(folder: Path) -> str:
+    """The commit and a digest of what differs from it: equal for two runs of the same tracked code."""
+    command = ["git", "-C", str(folder), "diff", "HEAD"]
+    try:
+        changes = subprocess.run(command, capture_output=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return f"{commit_of(folder)} {hashlib.sha256(changes).hexdigest()}"

@@ -23,6 +23,9 @@ from perfsuite.measure.session import Event, Progress, SessionJob
 
 LAST_OUTPUT_CHARACTERS = 300
 CLOSING_S = 30.0
+POLL_S = 0.5
+BOOT = "import sys; sys.path.pop(0); sys.path.append({home!r}); from perfsuite.measure.worker import main; main()"
+"""Starts the worker without the current folder on its path: a user's `queue.py` must not stand in for the library's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,7 @@ def run_session(job: SessionJob, on_progress: Callable[[Progress], None]) -> Ses
         environment: Environment | None = None
         last = Progress(stage="start")
         while True:
-            line = _next_line(lines, to_s(job.measure.silence_ns))
+            line = _next_line(lines, process, to_s(job.measure.silence_ns))
             event = decode(Event, json.loads(line), where="worker event") if line else None
             if event is None or (event.progress is None and event.environment is None):
                 break
@@ -85,16 +88,13 @@ def _let_close(process: "subprocess.Popen[str]") -> None:
 
 @contextmanager
 def _worker(job: SessionJob, log: IO[bytes]) -> Iterator["subprocess.Popen[str]"]:
-    package_parent = str(Path(perfsuite.__file__).parent.parent)
-    path = os.pathsep.join([package_parent, *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
-        [sys.executable, "-m", "perfsuite.measure.worker"],
+        [sys.executable, "-c", BOOT.format(home=str(Path(perfsuite.__file__).parent.parent))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,
         encoding="utf-8",
-        env={**os.environ, "PYTHONPATH": path},
         start_new_session=True,
     )
     try:
@@ -108,8 +108,8 @@ def _send(process: "subprocess.Popen[str]", job: SessionJob) -> None:
     if process.stdin is None:
         raise RuntimeError("the worker was started without a standard input")
     try:
-        process.stdin.write(json.dumps(encode(job)))
-        process.stdin.close()
+        process.stdin.write(json.dumps(encode(job)) + "\n")
+        process.stdin.flush()  # and left open: when it closes, the worker knows that nobody waits any more
     except BrokenPipeError:
         return  # it died at once; following it says why
 
@@ -119,11 +119,13 @@ def _end(process: "subprocess.Popen[str]") -> None:
     if sys.platform == "win32":
         process.kill()
     else:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):  # it is gone, or a zombie on macOS
             os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with suppress(BrokenPipeError):
+                stream.close()
 
 
 def _follow(process: "subprocess.Popen[str]") -> "queue.Queue[str]":
@@ -132,24 +134,32 @@ def _follow(process: "subprocess.Popen[str]") -> "queue.Queue[str]":
 
     def read() -> None:
         for line in process.stdout or ():
-            lines.put(line)
+            if line.endswith("\n"):  # a worker killed in the middle of a line leaves a piece of one
+                lines.put(line)
         lines.put("")
 
     threading.Thread(target=read, daemon=True, name="perfsuite-worker-events").start()
     return lines
 
 
-def _next_line(lines: "queue.Queue[str]", timeout_s: float) -> str | None:
-    """The next line, '' at the end of the stream, `None` if nothing came in time."""
-    try:
-        return lines.get(timeout=timeout_s)
-    except queue.Empty:
-        return None
+def _next_line(lines: "queue.Queue[str]", process: "subprocess.Popen[str]", timeout_s: float) -> str | None:
+    """The next line, '' at the end of the stream or of the process, `None` if nothing came in time.
+
+    A process that ended counts even while a child of it still holds the stream open.
+    """
+    for _ in range(max(1, round(timeout_s / POLL_S))):
+        has_ended = process.poll() is not None
+        try:
+            return lines.get(timeout=POLL_S)
+        except queue.Empty:
+            if has_ended:
+                return ""
+    return None
 
 
 def _death(process: "subprocess.Popen[str]", log: IO[bytes], last: Progress, job: SessionJob, hung: bool) -> str:
     if hung:
-        cause = f"said nothing for {format_seconds(job.measure.silence_ns)} and was ended"
+        cause = f"said nothing for {format_seconds(job.measure.silence_ns)} (--perf-timeout) and was ended"
     else:
         code = process.wait()
         cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

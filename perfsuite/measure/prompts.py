@@ -21,5 +21,5 @@ def draw_request(workload: Workload, phase: Phase, index: int, vocabulary: int) 
     return Request(
         prompts=tuple(tuple(row) for row in ids.tolist()),
         output_tokens=1 if phase is Phase.PREFILL else workload.output_tokens,
-        sampling=replace(workload.sampling, seed=workload.sampling.seed + index),
+        sampling=replace(workload.sampling, seed=workload.sampling.seed + (workload.seed << 32) + index),
     )

@@ -14,14 +14,12 @@ import numpy as np
 from perfsuite.core.matrix import Cell
 from perfsuite.core.options import MeasureOptions
 from perfsuite.core.sample import Chunk, Failure, Phase, Request, Sample
+from perfsuite.core.validity import GIVEN_UP_AFTER
 from perfsuite.measure.clock import Clock
 from perfsuite.measure.prompts import draw_request
 from perfsuite.measure.session import Progress
 from perfsuite.measure.slowdown import slowed
 from perfsuite.measure.strategy import Strategy, TimesDevice
-
-MAX_FAILURES = 3
-"""A cell is given up in this session after so many broken requests: what failed thrice is broken, not unlucky."""
 
 WARMUP_BLOCK = -1
 DECODE_WARMUP_SHARE = 5  # one full request for so many one-token ones: decode steps repeat within each request
@@ -39,7 +37,7 @@ class CellTake:
 
     @property
     def is_broken(self) -> bool:
-        return len(self.failures) >= MAX_FAILURES
+        return len(self.failures) >= GIVEN_UP_AFTER
 
 
 class Recorder:
@@ -62,14 +60,17 @@ class Recorder:
         for index, take in enumerate(takes):
             self._report(Progress(stage="warm-up", cell=index))
             self._warm_up(take)
-        order = np.random.default_rng(order_seed)
-        blocks = -(-self._options.samples // self._options.block_size)
+        with _long_lived_objects_left_alone():
+            self._measure_in_turn(takes, np.random.default_rng(order_seed))
+        return takes
+
+    def _measure_in_turn(self, takes: tuple[CellTake, ...], order: np.random.Generator) -> None:
+        blocks = -(-max(self._options.samples, self._options.decode_samples) // self._options.block_size)
         for block in range(blocks):
             for index in order.permutation(len(takes)).tolist():
-                done, total = block * self._options.block_size, self._options.samples
+                done, total = self._options.samples * block // blocks, self._options.samples
                 self._report(Progress(stage="measure", cell=index, done=done, total=total))
                 self._take_block(takes[index], block, blocks)
-        return takes
 
     def _warm_up(self, take: CellTake) -> None:
         before_ns = self._clock.now_ns()
@@ -94,6 +95,7 @@ class Recorder:
         stage = "warm-up" if block == WARMUP_BLOCK else "measure"
         try:
             start_ns, stamps = self._time(request)
+            device_ns = self._strategy.device_ns() if isinstance(self._strategy, TimesDevice) else None
         except Exception as error:  # noqa: BLE001 - the border to code that is not ours; whatever it raises is counted
             take.failures.append(Failure(stage=stage, message=one_line(error)))
             return
@@ -101,7 +103,8 @@ class Recorder:
         if problem:
             take.failures.append(Failure(stage="answer", message=problem))
             return
-        sample = self._sample(phase, block, start_ns, stamps, len(request.prompts))
+        arrivals_ns, tokens = arrivals(start_ns, stamps, len(request.prompts))
+        sample = Sample(phase=phase, block=block, arrivals_ns=arrivals_ns, tokens=tokens, device_ns=device_ns)
         (take.warmups if block == WARMUP_BLOCK else take.samples).append(sample)
 
     def _time(self, request: Request) -> tuple[int, list[tuple[int, Chunk]]]:
@@ -110,15 +113,21 @@ class Recorder:
         stamps = [(now_ns(), chunk) for chunk in self._stream(request)]
         return start_ns, stamps
 
-    def _sample(self, phase: Phase, block: int, start_ns: int, stamps: list[tuple[int, Chunk]], rows: int) -> Sample:
-        arrivals_ns, tokens = arrivals(start_ns, stamps, rows)
-        device_ns = self._strategy.device_ns() if isinstance(self._strategy, TimesDevice) else None
-        return Sample(phase=phase, block=block, arrivals_ns=arrivals_ns, tokens=tokens, device_ns=device_ns)
-
 
 def _share(count: int, block: int, blocks: int) -> range:
     """The indices of `count` samples that fall into this block when they are spread evenly over all."""
     return range(count * block // blocks, count * (block + 1) // blocks)
+
+
+@contextmanager
+def _long_lived_objects_left_alone() -> Iterator[None]:
+    """Keep the garbage collector away from what is loaded: a look at all of torch takes a tenth of a second."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextmanager

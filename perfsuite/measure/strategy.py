@@ -35,6 +35,22 @@ class Ability(Enum):
 ALL_SAMPLING = frozenset({Ability.TEMPERATURE, Ability.TOP_K, Ability.TOP_P, Ability.REPETITION_PENALTY, Ability.SEED})
 
 
+PARTS = ("name", "abilities", "open", "stream", "facts", "evidence", "close")
+
+
+def wanted_abilities(workload: Workload) -> frozenset[Ability]:
+    """What a strategy must be able to do so that this workload is done as asked."""
+    sampling = workload.sampling
+    wanted = {
+        Ability.BATCH: workload.batch_size > 1,
+        Ability.TEMPERATURE: sampling.temperature != 1,
+        Ability.TOP_K: sampling.top_k > 0,
+        Ability.TOP_P: sampling.top_p < 1,
+        Ability.REPETITION_PENALTY: sampling.repetition_penalty != 1,
+    }
+    return frozenset(ability for ability, is_wanted in wanted.items() if is_wanted)
+
+
 class Strategy(Protocol):
     """A way of running a model.
 
@@ -69,10 +85,10 @@ class KnowsMemory(Protocol):
 
 
 @runtime_checkable
-class BringsClock(Protocol):
-    """A strategy that scripts time: its own clock is read instead of the host's."""
+class ScriptsTime(Protocol):
+    """A strategy whose latencies are scripted: its own clock is read instead of the host's."""
 
-    clock: Clock
+    scripted_clock: Clock
 
 
 @contextmanager
@@ -94,7 +110,7 @@ def create(reference: str) -> Strategy:
     if not callable(factory):
         raise OptionError(f"strategy {reference!r}: {place} has no class {name!r}")
     strategy: Strategy = factory()
-    missing = [part for part in ("name", "abilities", "open", "stream", "close") if not hasattr(strategy, part)]
+    missing = [part for part in PARTS if not hasattr(strategy, part)]
     if missing:
         raise OptionError(f"strategy {reference!r}: it lacks {', '.join(missing)}; see docs/adding-a-strategy.md")
     return strategy

@@ -1,4 +1,4 @@
-"""Owns one session as a process of its own: `python -m perfsuite.measure.worker`, a job on standard input.
+"""Owns one session as a process of its own: one line on standard input is the job, its end means that nobody waits.
 
 Events leave as JSON lines on what was standard output when the process started; whatever an engine prints later goes
 to standard error, so that it can never be taken for an event.
@@ -6,29 +6,42 @@ to standard error, so that it can never be taken for an event.
 
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TextIO
 
 from perfsuite.core.codec import decode, encode
 from perfsuite.core.errors import ModelLoadError, OptionError, StrategyUnavailableError
-from perfsuite.core.recording import Environment, Memory, Recording, StartupPhase
+from perfsuite.core.recording import Environment, Evidence, Memory, Recording, StartupPhase
+from perfsuite.core.sample import Failure
+from perfsuite.core.workload import ModelFacts
 from perfsuite.measure import environment
 from perfsuite.measure.clock import Clock, HostClock, utc_now
 from perfsuite.measure.recorder import CellTake, Recorder, one_line
 from perfsuite.measure.session import Event, Progress, SessionJob
-from perfsuite.measure.strategy import Ability, BringsClock, KnowsMemory, Strategy, create
+from perfsuite.measure.strategy import Ability, KnowsMemory, ScriptsTime, Strategy, create, wanted_abilities
 
 Emit = Callable[[Event], None]
 
 
 def main() -> None:
     """Run the job on standard input and emit its events."""
-    job = decode(SessionJob, json.load(sys.stdin), where="job")
+    job = decode(SessionJob, json.loads(sys.stdin.readline()), where="job")
+    threading.Thread(target=_end_with_the_run, daemon=True, name="perfsuite-run-watch").start()
     sys.path[:] = [*job.import_path, *(path for path in sys.path if path not in job.import_path)]
     events = _claim_standard_output()
     run_job(job, lambda event: _write(events, event))
+
+
+def _end_with_the_run() -> None:
+    """Wait until the run closes our standard input, or is killed, and end this process with all its children."""
+    sys.stdin.read()
+    if sys.platform != "win32" and os.getpgid(0) == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
 
 
 def _claim_standard_output() -> TextIO:
@@ -57,33 +70,54 @@ def run_job(job: SessionJob, emit: Emit) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Session:
-    """What all recordings of one session share."""
+class _Opened:
+    """What opening a strategy told."""
 
-    strategy: Strategy
+    startup: tuple[StartupPhase, ...]
+    facts: ModelFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Session:
+    """What all recordings of one session share; `failures` are about the session as a whole."""
+
     job: SessionJob
     environment: Environment
     started_at: str
     startup: tuple[StartupPhase, ...]
+    memory: Memory
+    evidence: Evidence
+    failures: tuple[Failure, ...]
 
 
 def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
-    clock = strategy.clock if isinstance(strategy, BringsClock) else HostClock()
-    startup = _open(strategy, clock, job, emit)
-    if startup is None:
+    clock = strategy.scripted_clock if isinstance(strategy, ScriptsTime) else HostClock()
+    opened = _open(strategy, clock, job, emit)
+    if opened is None:
         return
-    here = environment.collect(strategy.facts())
+    here = environment.collect(opened.facts, job.measure)
     emit(Event(environment=here))
-    session = _Session(strategy=strategy, job=job, environment=here, started_at=utc_now(), startup=startup)
+    started_at = utc_now()
     recorder = Recorder(strategy, clock, job.measure, lambda progress: emit(Event(progress=progress)))
     takes = recorder.measure(job.cells, order_seed=job.session)
-    emit(Event(recordings=tuple(_recording(session, take) for take in takes)))
+    memory, evidence, failures = _account(strategy)
+    session = _Session(
+        job=job,
+        environment=here,
+        started_at=started_at,
+        startup=opened.startup,
+        memory=replace(memory, host_peak=environment.host_peak_bytes()),
+        evidence=evidence,
+        failures=failures,
+    )
+    emit(Event(recordings=tuple(_recording(session, strategy, take) for take in takes)))
 
 
-def _open(strategy: Strategy, clock: Clock, job: SessionJob, emit: Emit) -> tuple[StartupPhase, ...] | None:
-    """The startup phases and their durations; `None` after an event has said why there are none."""
+def _open(strategy: Strategy, clock: Clock, job: SessionJob, emit: Emit) -> _Opened | None:
+    """The startup phases with their durations and the model's facts; `None` after an event has said why not."""
     try:
-        return _time_open(strategy, clock, job, emit)
+        startup = _time_open(strategy, clock, job, emit)
+        return _Opened(startup=startup, facts=strategy.facts())
     except StrategyUnavailableError as error:
         emit(Event(unavailable=str(error)))
     except (OptionError, ModelLoadError) as error:
@@ -106,6 +140,15 @@ def _time_open(strategy: Strategy, clock: Clock, job: SessionJob, emit: Emit) ->
     return tuple(phases[1:] or phases)
 
 
+def _account(strategy: Strategy) -> tuple[Memory, Evidence, tuple[Failure, ...]]:
+    """What the strategy says of itself at the end; if it cannot, the samples stay and a failure says so."""
+    try:
+        memory = strategy.memory() if isinstance(strategy, KnowsMemory) else Memory()
+        return memory, strategy.evidence(), ()
+    except Exception as error:  # noqa: BLE001 - the border to engines that are not ours
+        return Memory(), Evidence(), (Failure(stage="evidence", message=one_line(error)),)
+
+
 def _check_abilities(strategy: Strategy, job: SessionJob) -> None:
     largest = max(cell.workload.batch_size for cell in job.cells)
     if largest > 1 and Ability.BATCH not in strategy.abilities:
@@ -114,24 +157,21 @@ def _check_abilities(strategy: Strategy, job: SessionJob) -> None:
         )
 
 
-def _recording(session: _Session, take: CellTake) -> Recording:
-    strategy, job = session.strategy, session.job
+def _recording(session: _Session, strategy: Strategy, take: CellTake) -> Recording:
     first_call = StartupPhase(name="first call", duration_ns=take.first_call_ns or 0)
-    memory = strategy.memory() if isinstance(strategy, KnowsMemory) else Memory()
+    ignored = tuple(
+        f"not applied: {ability.value}" for ability in wanted_abilities(take.cell.workload) - strategy.abilities
+    )
     return Recording(
         cell=take.cell,
         environment=session.environment,
-        session=job.session,
+        session=session.job.session,
         started_at=session.started_at,
         startup=(*session.startup, first_call),
-        memory=replace(memory, host_peak=environment.host_peak_bytes()),
-        evidence=strategy.evidence(),
+        memory=session.memory,
+        evidence=replace(session.evidence, notes=(*session.evidence.notes, *sorted(ignored))),
         warmups=tuple(take.warmups),
         samples=tuple(take.samples),
-        failures=tuple(take.failures),
-        injected_slowdown=job.measure.injected_slowdown,
+        failures=(*session.failures, *take.failures),
+        injected_slowdown=session.job.measure.injected_slowdown,
     )
-
-
-if __name__ == "__main__":
-    main()

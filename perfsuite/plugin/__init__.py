@@ -11,6 +11,7 @@ from perfsuite.plugin.hooks import (
     pytest_generate_tests,
     pytest_report_header,
     pytest_runtestloop,
+    pytest_sessionfinish,
     pytest_terminal_summary,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "pytest_generate_tests",
     "pytest_report_header",
     "pytest_runtestloop",
+    "pytest_sessionfinish",
     "pytest_terminal_summary",
 ]

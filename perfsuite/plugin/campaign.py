@@ -7,15 +7,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from perfsuite.core.baseline import Baseline
+from perfsuite.core.contrast import AGREEING_SESSIONS
 from perfsuite.core.errors import BaselineError, OptionError
+from perfsuite.core.gate import LEAST_BASELINE_SESSIONS
 from perfsuite.core.judgement import judge_cell, refuse, suite_noise
 from perfsuite.core.matrix import Cell
 from perfsuite.core.noise import Noise
 from perfsuite.core.options import Options
 from perfsuite.core.recording import Recording
 from perfsuite.core.units import format_seconds
-from perfsuite.core.validity import unsavable
+from perfsuite.core.validity import problems, unsavable
 from perfsuite.core.verdict import Judgement, Outcome
+from perfsuite.core.workload import Workload
 from perfsuite.measure.clock import HostClock, utc_now
 from perfsuite.measure.environment import commit_of
 from perfsuite.measure.schedule import undecided
@@ -25,7 +28,7 @@ from perfsuite.plugin.selection import Arm, Ask
 from perfsuite.plugin.sessions import Sessions
 from perfsuite.plugin.settings import Settings
 from perfsuite.report import json_report
-from perfsuite.store import BaselineStore, check_writable
+from perfsuite.store import BaselineStore
 
 BUDGET_FACTOR = 4
 """Without --perf-budget no further session starts after so many times the first pass."""
@@ -50,11 +53,11 @@ class Campaign:
         self.is_interrupted = False
         self._display = display
         self._store = BaselineStore(settings.baseline_dir)
-        self._asks: tuple[Ask, ...] = ()
+        self._gated: tuple[Ask, ...] = ()
         self._sessions: Sessions | None = None
         self._baselines: dict[Cell, Baseline | BaselineError | None] = {}
         self._noise: dict[str, Noise] = {}
-        self._live: dict[tuple[str, object], Arm] = {}
+        self._live: dict[Arm, tuple[Arm, list[Workload]]] = {}
         self._notes: list[str] = []
         self._check_writable()
 
@@ -75,6 +78,10 @@ class Campaign:
     def notes(self) -> tuple[str, ...]:
         return (*self._notes, *(self._sessions.notes if self._sessions else ()))
 
+    def note(self, text: str) -> None:
+        """Have `text` said at the end of the run."""
+        self._notes.append(text)
+
     @property
     def unavailable(self) -> dict[Cell, str]:
         return self._sessions.unavailable if self._sessions else {}
@@ -86,33 +93,60 @@ class Campaign:
     def recordings(self, cell: Cell) -> tuple[Recording, ...]:
         return self._sessions.of(cell) if self._sessions else ()
 
+    def problem(self, cell: Cell) -> str | None:
+        """Why the numbers of a cell may not be believed; `None` if they may."""
+        found = [problem for recording in self.recordings(cell) for problem in problems(recording)]
+        return found[0] if found else None
+
     def judgements(self) -> tuple[Judgement, ...]:
-        """Of every cell that was measured, once per set of tolerances it is judged by."""
-        return tuple(self.judgement(ask) for ask in self._asks if self.recordings(ask.cell))
+        """Of every cell that was measured to be judged, once per set of tolerances."""
+        return tuple(self.judgement(ask) for ask in self._gated if self.recordings(ask.cell))
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a gate is red or a baseline could not be saved: the run must not end green, whatever tests assert."""
+        if self.options.save_baseline:
+            return bool(self.save_errors)
+        return any(verdict.outcome.fails for judgement in self.judgements() for verdict in judgement.verdicts)
 
     def live_arms(self, asks: tuple[Ask, ...]) -> tuple[Arm, ...]:
         """The arm of each ask, always the same object for the same arm, so that pytest opens it once."""
         for ask in asks:
-            workloads = tuple(dict.fromkeys(other.cell.workload for other in asks))
-            arm = Arm(strategy=ask.cell.strategy, model=ask.cell.model, workloads=workloads)
-            self._live.setdefault((arm.strategy, arm.model), arm)
-        return tuple(self._live[(ask.cell.strategy, ask.cell.model)] for ask in asks)
+            self._live.setdefault(ask.arm, (ask.arm, []))[1].append(ask.cell.workload)
+        return tuple(self._live[ask.arm][0] for ask in asks)
 
-    def measure(self, asks: Iterable[Ask]) -> None:
-        """Make every session this run needs; OptionError or BaselineError if it cannot begin."""
-        self._asks = tuple(dict.fromkeys(asks))
-        if not self._asks:
+    def live_workloads(self, arm: Arm) -> tuple[Workload, ...]:
+        """Everything that collected tests will ask of an arm."""
+        return tuple(dict.fromkeys(self._live[arm][1]))
+
+    def measure(self, asks: Iterable[Ask], gated: Iterable[Ask]) -> None:
+        """Make every session this run needs; OptionError or BaselineError if it cannot begin.
+
+        `asks` are measured; those among `gated` are judged as well.
+        """
+        self._gated = tuple(dict.fromkeys(gated))
+        cells = tuple(dict.fromkeys(ask.cell for ask in asks))
+        if not cells:
             return
-        cells = tuple(dict.fromkeys(ask.cell for ask in self._asks))
         _check_distinct(cells)
+        self._warn_of_few_sessions()
+        if self.options.save_baseline:
+            self._store.check_writable(cells)
         self._sessions = Sessions(self.settings, self._display, cells, self.argv)
         try:
             self._measure_to_the_end(self._sessions)
         except KeyboardInterrupt:
             self.is_interrupted = True
+            self._load_baselines(self._sessions)
             raise
         if not self.save_errors:
             self._sessions.finish()
+
+    def _warn_of_few_sessions(self) -> None:
+        if self.options.save_baseline and self.options.gate.baseline_sessions < LEAST_BASELINE_SESSIONS:
+            self._notes.append("--perf-sessions: a baseline of one session can judge nothing; take 5 or more")
+        elif self._gated and not self.options.save_baseline and self.options.gate.sessions < AGREEING_SESSIONS:
+            self._notes.append(f"--perf-sessions: nothing turns red below {AGREEING_SESSIONS} sessions that agree")
 
     def _measure_to_the_end(self, sessions: Sessions) -> None:
         clock = HostClock()
@@ -159,7 +193,7 @@ class Campaign:
             stored,
             self.recordings(ask.cell),
             tolerances=tolerances,
-            gates=sum(len(other.tolerances) for other in self._asks),
+            gates=sum(len(other.tolerances) for other in self._gated),
             options=self.options.gate,
             noise=self._noise,
             save_command=commands.save(self.argv, ask.cell),
@@ -185,7 +219,7 @@ class Campaign:
             except BaselineError as error:
                 self._baselines[cell] = error
         usable = [stored for stored in self._baselines.values() if isinstance(stored, Baseline)]
-        tolerances = {metric: tolerance for ask in self._asks for metric, tolerance in ask.tolerances}
+        tolerances = {metric: tolerance for ask in self._gated for metric, tolerance in ask.tolerances}
         self._noise = suite_noise(usable, tolerances)
         self._note_vanished(sessions)
 
@@ -224,7 +258,7 @@ class Campaign:
 
     def _check_writable(self) -> None:
         if self.options.save_baseline:
-            check_writable(self.settings.baseline_dir)
+            self._store.check_writable()
         if self.settings.json_path:
             json_report.check_writable(self.settings.json_path)
 

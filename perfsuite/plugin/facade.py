@@ -4,24 +4,38 @@ import pytest
 
 from perfsuite.core.errors import OptionError
 from perfsuite.core.matrix import Cell
-from perfsuite.core.metrics import SERIES, parse_metric
+from perfsuite.core.metrics import SERIES, Metric, parse_metric
 from perfsuite.core.recording import Recording
 from perfsuite.core.statistics import summarize
 from perfsuite.core.summary import Summary
 from perfsuite.core.units import to_ms
-from perfsuite.core.verdict import Judgement, Outcome
+from perfsuite.core.verdict import Judgement, Verdict
 from perfsuite.report.terminal import verdict_line
+
+
+def _metric(name: str) -> Metric:
+    """The metric of that name; a name that is none fails the test in one line."""
+    try:
+        return parse_metric(name, where="test")
+    except OptionError as error:
+        pytest.fail(str(error), pytrace=False)
 
 
 class MeasuredCell:
     """The recordings of one cell, one per session, and shorthand for the numbers in them."""
 
-    def __init__(self, cell: Cell, recordings: tuple[Recording, ...]) -> None:
+    def __init__(self, cell: Cell, recordings: tuple[Recording, ...], problem: str | None = None) -> None:
         self.cell = cell
         self.recordings = recordings
+        self._problem = problem
 
     def summary(self, series: str) -> Summary:
-        """All sessions' values of 'ttft', 'tpot', 'itl', 'e2e', … together, in nanoseconds."""
+        """All sessions' values of 'ttft', 'tpot', 'itl', 'e2e', … together, in nanoseconds.
+
+        The test fails if the cell's requests broke: a number of the survivors says nothing.
+        """
+        if self._problem:
+            pytest.fail(f"{self.cell.id}: {self._problem}", pytrace=False)
         if series not in SERIES:
             raise OptionError(f"{series!r} is not a series; choose from {', '.join(SERIES)}")
         values = [value for recording in self.recordings for value in SERIES[series].values(recording)]
@@ -31,7 +45,7 @@ class MeasuredCell:
 
     def milliseconds(self, metric: str) -> float:
         """One number, by its name: 'ttft.p50', 'e2e.mean'; OptionError if there are too few samples for it."""
-        wanted = parse_metric(metric, where="milliseconds()")
+        wanted = _metric(metric)
         summary = self.summary(wanted.series)
         if wanted.statistic.probability is None:
             return to_ms(summary.mean)
@@ -56,20 +70,28 @@ class CellGate:
         """Fail the test if one of these metrics ('ttft.p50') regressed or is invalid, skip it if one is undecided.
 
         Under --perf-strict the undecided fails, too. While a baseline is saved nothing is compared: then only what
-        kept it from being saved fails.
+        kept it from being saved fails. A metric that the run takes out of the gate ('ttft.p99=off'), or that has no
+        values, is skipped.
         """
+        wanted = [_metric(name) for name in metrics]
         if self._save_error:
             pytest.fail(self._save_error, pytrace=False)
-        for metric in metrics:
-            self._require(metric)
+        if not self._saving:
+            for metric in wanted:
+                self._require(metric)
 
-    def _require(self, name: str) -> None:
-        metric = parse_metric(name, where="require()")
+    def _require(self, metric: Metric) -> None:
         verdict = self.judgement.verdict(metric.key)
         if verdict is None:
             pytest.skip(f"{self.judgement.cell.id}: {metric.label} is not gated here or has no values")
         line = verdict_line(self.judgement.cell, verdict)
-        if verdict.outcome is Outcome.INVALID or (verdict.outcome.fails and not self._saving):
+        if verdict.outcome.fails:
             pytest.fail(line, pytrace=False)
-        if not verdict.outcome.is_decided and not self._saving:
-            (pytest.fail if self._strict else pytest.skip)(line)
+        if not verdict.outcome.is_decided:
+            self._leave_open(verdict, line)
+
+    def _leave_open(self, verdict: Verdict, line: str) -> None:
+        """Not compared is not passed: a failure in a strict run, else a skip; the report has the whole line."""
+        if self._strict:
+            pytest.fail(line, pytrace=False)
+        pytest.skip(f"{self.judgement.cell.id}: {verdict.outcome.value}: {verdict.reason}")

@@ -10,6 +10,7 @@ from perfsuite.plugin.stash import CAMPAIGN
 if TYPE_CHECKING:
     from perfsuite.core.matrix import Cell
     from perfsuite.measure.strategy import Strategy
+    from perfsuite.plugin.campaign import Campaign
     from perfsuite.plugin.facade import CellGate, MeasuredCell
 
 
@@ -26,25 +27,32 @@ def perf_recording(request: pytest.FixtureRequest, perf_cell: "Cell") -> "Measur
     from perfsuite.plugin.facade import MeasuredCell
 
     campaign = request.config.stash[CAMPAIGN]
-    unavailable = campaign.unavailable.get(perf_cell)
-    if unavailable:
-        pytest.skip(unavailable)
-    return MeasuredCell(perf_cell, campaign.recordings(perf_cell))
+    _leave_out_unavailable(campaign, perf_cell)
+    return MeasuredCell(perf_cell, campaign.recordings(perf_cell), campaign.problem(perf_cell))
 
 
 @pytest.fixture
-def perf_judgement(request: pytest.FixtureRequest, perf_recording: "MeasuredCell") -> "CellGate":  # noqa: ARG001 - it skips what cannot run
+def perf_judgement(request: pytest.FixtureRequest, perf_cell: "Cell") -> "CellGate":
     """The cell against its baseline: `perf_judgement.require("ttft.p50", "ttft.p99")`."""
     from perfsuite.plugin.facade import CellGate
 
     campaign = request.config.stash[CAMPAIGN]
-    ask = request.node.callspec.params["perf_cell"]
+    _leave_out_unavailable(campaign, perf_cell)
     return CellGate(
-        campaign.judgement(ask),
+        campaign.judgement(request.node.callspec.params["perf_cell"]),
         strict=campaign.options.gate.strict,
         saving=campaign.options.save_baseline,
-        save_error=campaign.save_errors.get(ask.cell),
+        save_error=campaign.save_errors.get(perf_cell),
     )
+
+
+def _leave_out_unavailable(campaign: "Campaign", cell: "Cell") -> None:
+    """Skip the tests of a strategy that 'all' included and that cannot run here; a strict run fails them."""
+    reason = campaign.unavailable.get(cell)
+    if reason and campaign.options.gate.strict:
+        pytest.fail(f"{cell.id}: {reason}", pytrace=False)
+    if reason:
+        pytest.skip(f"{cell.id}: {reason}")
 
 
 @pytest.fixture(scope="session")
@@ -56,13 +64,15 @@ def perf_strategy(request: pytest.FixtureRequest) -> Iterator["Strategy"]:
     from perfsuite.core.errors import PerfsuiteError, StrategyUnavailableError
     from perfsuite.measure.strategy import create, opened
 
-    settings = request.config.stash[CAMPAIGN].settings
+    campaign = request.config.stash[CAMPAIGN]
     arm = request.param
     try:
-        strategy = create(settings.reference(arm.strategy))
-        with opened(strategy, arm.model, arm.workloads) as live:
+        strategy = create(campaign.settings.reference(arm.strategy))
+        with opened(strategy, arm.model, campaign.live_workloads(arm)) as live:
             yield live
     except StrategyUnavailableError as error:
+        if campaign.settings.strategies_were_named or campaign.options.gate.strict:
+            pytest.fail(str(error), pytrace=False)
         pytest.skip(str(error))
     except PerfsuiteError as error:
         pytest.fail(str(error), pytrace=False)

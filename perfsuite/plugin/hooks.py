@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import pytest
+from _pytest.skipping import evaluate_skip_marks
 
 from perfsuite.plugin.stash import CAMPAIGN
 
@@ -37,7 +38,8 @@ def _configure_campaign(config: pytest.Config) -> None:
     from perfsuite.plugin.progress import ProgressDisplay
     from perfsuite.plugin.settings import read_settings
 
-    if config.getoption("numprocesses", default=None) or hasattr(config, "workerinput"):
+    spread = config.getoption("numprocesses", default=None) or getattr(config.option, "dist", "no") != "no"
+    if spread or hasattr(config, "workerinput"):
         raise pytest.UsageError(
             "--perf: runs side by side would disturb each other's times; leave out -n (pytest-xdist)"
         )
@@ -92,24 +94,40 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Measure every cell the collected tests ask for, before the first test runs; returning None lets them run."""
     config = session.config
-    if CAMPAIGN not in config.stash or config.option.collectonly or session.testsfailed:
+    stopped = session.testsfailed and not config.option.continue_on_collection_errors
+    if CAMPAIGN not in config.stash or stopped or config.option.collectonly or config.getoption("setupplan", False):
         return
     from perfsuite.core.errors import PerfsuiteError
 
-    asks = [ask for item in session.items if (ask := _ask_of(item)) is not None]
+    items = [item for item in session.items if evaluate_skip_marks(item) is None]
+    asks = [ask for item in items if (ask := _ask_of(item, "perf_recording", "perf_judgement")) is not None]
+    gated = [ask for item in items if (ask := _ask_of(item, "perf_judgement")) is not None]
     try:
-        config.stash[CAMPAIGN].measure(asks)
+        config.stash[CAMPAIGN].measure(asks, gated)
     except PerfsuiteError as error:
         raise pytest.UsageError(str(error)) from error
 
 
-def _ask_of(item: pytest.Item) -> "Ask | None":
-    """The cell whose numbers a test wants; `None` for a test that wants none."""
+def _ask_of(item: pytest.Item, *fixtures: str) -> "Ask | None":
+    """The cell that a test wants through one of these fixtures; `None` if it wants none."""
     callspec = getattr(item, "callspec", None)
-    if callspec is None or not {"perf_recording", "perf_judgement"} & set(getattr(item, "fixturenames", ())):
+    if callspec is None or not set(fixtures) & set(getattr(item, "fixturenames", ())):
         return None
     ask: Ask | None = callspec.params.get("perf_cell")
     return ask
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the JSON report, and let no run end green with a red gate in it."""
+    if CAMPAIGN not in session.config.stash:
+        return
+    from perfsuite.plugin.summary import write_json
+
+    campaign = session.config.stash[CAMPAIGN]
+    write_json(campaign)
+    if campaign.has_failed and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: "TerminalReporter", config: pytest.Config) -> None:

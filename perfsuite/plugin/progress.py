@@ -1,10 +1,15 @@
 """Owns the progress line: which session, which cell, how far; rewritten on a terminal, one line a session elsewhere."""
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from perfsuite.core.units import format_seconds
 from perfsuite.measure.clock import HostClock
 from perfsuite.measure.session import Progress, SessionJob
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
 
 
 class ProgressDisplay:
@@ -17,9 +22,10 @@ class ProgressDisplay:
         self._job: SessionJob | None = None
 
     @property
-    def _reporter(self) -> "pytest.TerminalReporter | None":
-        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        return reporter if isinstance(reporter, pytest.TerminalReporter) and self._config.get_verbosity() >= 0 else None
+    def _reporter(self) -> "TerminalReporter | None":
+        """Where to write; `None` under -q, or where pytest runs without a terminal."""
+        reporter: TerminalReporter | None = self._config.pluginmanager.get_plugin("terminalreporter")
+        return reporter if self._config.getoption("verbose", default=0) >= 0 else None
 
     def session_began(self, job: SessionJob) -> None:
         self._job, self._began_ns = job, self._clock.now_ns()

@@ -1,5 +1,7 @@
 """Owns the step from a test and its marker to the cells it asks for."""
 
+import importlib.util
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +14,9 @@ from perfsuite.core.metrics import Metric
 from perfsuite.core.options import Options, merge_tolerances, parse_tolerances
 from perfsuite.core.workload import ModelSpec, SamplingParams, Workload
 from perfsuite.models.presets import check_positions, positions_of
+from perfsuite.strategies import resolve
 
+MARKER = "@pytest.mark.perf"
 MARKER_ARGUMENTS = (
     "strategy",
     "model",
@@ -31,14 +35,17 @@ class Ask:
     cell: Cell
     tolerances: tuple[tuple[Metric, float], ...]
 
+    @property
+    def arm(self) -> "Arm":
+        return Arm(strategy=self.cell.strategy, model=self.cell.model)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """One strategy on one model, opened once for all these workloads."""
+    """One strategy on one model, opened once for all tests that want it live."""
 
     strategy: str
     model: ModelSpec
-    workloads: tuple[Workload, ...]
 
     @property
     def id(self) -> str:
@@ -53,17 +60,16 @@ def asks_of(definition: pytest.Item, options: Options) -> tuple[Ask, ...]:
     unknown = sorted(set(arguments) - set(MARKER_ARGUMENTS))
     if unknown or (marker and marker.args):
         found = repr(unknown[0]) if unknown else f"the positional {marker.args[0]!r}" if marker else ""
-        raise OptionError(f"@pytest.mark.perf: {found} is not an argument; use {', '.join(MARKER_ARGUMENTS)} by name")
-    changes = (
-        parse_tolerances(str(arguments["tolerance"]), where="@pytest.mark.perf") if "tolerance" in arguments else {}
-    )
+        raise OptionError(f"{MARKER}: {found} is not an argument; use {', '.join(MARKER_ARGUMENTS)} by name")
+    changes = parse_tolerances(str(arguments["tolerance"]), where=MARKER) if "tolerance" in arguments else {}
     tolerances = tuple(sorted(merge_tolerances(options.gate.tolerances, changes).items(), key=lambda item: item[0].key))
     return tuple(Ask(cell=cell, tolerances=tolerances) for cell in _cells(arguments, options))
 
 
 def _cells(arguments: Mapping[str, Any], options: Options) -> tuple[Cell, ...]:
-    strategies = tuple(_reference(strategy) for strategy in _several(arguments.get("strategy", options.strategies)))
-    models = tuple(_model(model, options) for model in _several(arguments.get("model", options.models)))
+    named = [_reference(strategy) for strategy in _several(arguments, "strategy", options.strategies)]
+    strategies = resolve(named, where=MARKER)
+    models = tuple(_model(model, options) for model in _several(arguments, "model", options.models))
     workloads = tuple(
         Workload(
             prompt_tokens=prompt_tokens,
@@ -72,19 +78,29 @@ def _cells(arguments: Mapping[str, Any], options: Options) -> tuple[Cell, ...]:
             sampling=_sampling(arguments.get("sampling", options.sampling)),
             seed=options.seed,
         )
-        for prompt_tokens in _several(arguments.get("prompt_tokens", options.prompt_lengths))
+        for prompt_tokens in _several(arguments, "prompt_tokens", options.prompt_lengths)
     )
     for model in models:
         check_positions(model.name, positions_of(model.name), workloads)
     return expand(strategies, models, workloads)
 
 
-def _several(value: object) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+def _several(arguments: Mapping[str, Any], name: str, default: tuple[Any, ...]) -> tuple[Any, ...]:
+    """One value or several, as the marker gives them; none at all would leave the test out without a word."""
+    value = arguments.get(name, default)
+    values = tuple(value) if isinstance(value, (list, tuple, range)) else (value,)
+    if not values:
+        raise OptionError(f"{MARKER}: {name} is empty")
+    return values
 
 
 def _reference(strategy: object) -> str:
-    return f"{strategy.__module__}:{strategy.__qualname__}" if isinstance(strategy, type) else str(strategy)
+    """A class as 'module:Class', or by its file where its module cannot be imported by name (importlib mode)."""
+    if not isinstance(strategy, type):
+        return str(strategy)
+    importable = importlib.util.find_spec(strategy.__module__.partition(".")[0]) is not None
+    place = strategy.__module__ if importable else inspect.getsourcefile(strategy)
+    return f"{place}:{strategy.__qualname__}"
 
 
 def _model(model: object, options: Options) -> ModelSpec:
@@ -93,5 +109,5 @@ def _model(model: object, options: Options) -> ModelSpec:
 
 def _sampling(value: object) -> SamplingParams:
     if not isinstance(value, SamplingParams):
-        raise OptionError(f"@pytest.mark.perf: sampling must be a SamplingParams, found {value!r}")
+        raise OptionError(f"{MARKER}: sampling must be a SamplingParams, found {value!r}")
     return value

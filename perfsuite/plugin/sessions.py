@@ -7,12 +7,13 @@ from collections.abc import Iterable
 
 from perfsuite import runs
 from perfsuite.core.codec import encode
-from perfsuite.core.errors import OptionError
+from perfsuite.core.errors import BaselineError, OptionError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment, Recording
 from perfsuite.core.sample import Failure
 from perfsuite.core.validity import problems
 from perfsuite.measure.clock import utc_now
+from perfsuite.measure.environment import code_state, installed_versions
 from perfsuite.measure.launcher import SessionEnd, run_session
 from perfsuite.measure.session import SessionJob
 from perfsuite.plugin.progress import ProgressDisplay
@@ -113,7 +114,10 @@ class Sessions:
     def _keep(self, recordings: tuple[Recording, ...]) -> None:
         for recording in recordings:
             self._recordings[recording.cell].append(recording)
-        self._run.add(recordings)
+        try:
+            self._run.add(recordings)
+        except BaselineError as error:
+            self.notes.append(f"{error}; this session is kept in memory only")
 
     def _open_run(self, argv: tuple[str, ...]) -> runs.Run:
         digest = self._digest()
@@ -127,15 +131,17 @@ class Sessions:
             return runs.start(self._settings.root, digest, argv, ids)
         progress = earlier.progress()
         self.notes.extend(progress.notes)
-        for recording in progress.recordings:
-            if recording.cell in self._recordings and not problems(recording):
-                self._recordings[recording.cell].append(recording)
-        self.notes.append(f"--perf-resume: went on with {len(progress.recordings)} recordings of {earlier.folder.name}")
+        usable = [r for r in progress.recordings if r.cell in self._recordings and not problems(r)]
+        for recording in usable:
+            self._recordings[recording.cell].append(recording)
+        self.notes.append(f"--perf-resume: went on with {len(usable)} recordings of {earlier.folder.name}")
         return earlier
 
     def _digest(self) -> str:
-        """Two runs with the same digest measure the same cells in the same way."""
-        plan = [encode(self.cells), encode(self._settings.options.measure), self._settings.options.save_baseline]
+        """Two runs with the same digest measure the same cells of the same code in the same way."""
+        options = self._settings.options
+        code = code_state(self._settings.root)
+        plan = [encode(self.cells), encode(options.measure), options.save_baseline, code, installed_versions()]
         return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
 
 

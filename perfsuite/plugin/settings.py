@@ -18,6 +18,7 @@ from perfsuite.core.options import (
     parse_lengths,
     parse_tolerances,
 )
+from perfsuite.core.recording import ENVIRONMENT_KEYS
 from perfsuite.core.units import parse_duration, parse_percent
 from perfsuite.core.workload import ModelSpec, SamplingParams
 from perfsuite.plugin.flags import SWITCHES, VALUES, Flag
@@ -165,10 +166,17 @@ def _gate(reader: _Reader) -> GateOptions:
         baseline_sessions=sessions or defaults.baseline_sessions,
         budget_ns=parse_duration(budget, where=_FLAGS["budget"].option) if budget else None,
         strict=reader.switch("strict"),
-        ignored_environment=frozenset(
-            part.strip() for part in reader.text("allow_mismatch").split(",") if part.strip()
-        ),
+        ignored_environment=_allowed_mismatches(reader),
     )
+
+
+def _allowed_mismatches(reader: _Reader) -> frozenset[str]:
+    keys = frozenset(part.strip() for part in reader.text("allow_mismatch").split(",") if part.strip())
+    unknown = sorted(keys - set(ENVIRONMENT_KEYS))
+    if unknown:
+        known = ", ".join(ENVIRONMENT_KEYS)
+        raise OptionError(f"{_FLAGS['allow_mismatch'].option}: {unknown[0]!r} is not a key; choose from {known}")
+    return keys
 
 
 def _tolerances(reader: _Reader) -> dict[Metric, float]:

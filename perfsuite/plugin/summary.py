@@ -21,7 +21,7 @@ def write_summary(reporter: "TerminalReporter", campaign: Campaign) -> None:
         return
     recordings = {cell: campaign.recordings(cell) for cell in campaign.cells if campaign.recordings(cell)}
     reporter.section("perfsuite", "=")
-    if reporter.config.get_verbosity() >= 0:
+    if reporter.config.getoption("verbose", default=0) >= 0:
         _write(reporter, terminal.tables(recordings))
         _write(reporter, terminal.comparison(recordings))
     if campaign.options.save_baseline:
@@ -29,7 +29,6 @@ def write_summary(reporter: "TerminalReporter", campaign: Campaign) -> None:
     elif recordings:
         _write(reporter, terminal.verdicts(campaign.judgements(), _commands(campaign.argv)))
     _write(reporter, _note_lines(campaign))
-    _write_json(reporter, campaign)
 
 
 def _write(reporter: "TerminalReporter", lines: Iterable[Line]) -> None:
@@ -61,15 +60,16 @@ def _commands(argv: tuple[str, ...]) -> Commands:
     )
 
 
-def _write_json(reporter: "TerminalReporter", campaign: Campaign) -> None:
+def write_json(campaign: Campaign) -> None:
+    """The report for machines, if one was asked for; that it cannot be written is a note and changes no verdict."""
     path = campaign.settings.json_path
-    if path is None:
+    if path is None or not campaign.cells:
         return
     recordings = [recording for cell in campaign.cells for recording in campaign.recordings(cell)]
     document = json_report.document(campaign.options, recordings, campaign.judgements(), campaign.notes)
     try:
         json_report.write(path, document)
     except OptionError as error:
-        reporter.write_line(str(error), red=True)
+        campaign.note(str(error))
         return
-    reporter.write_line(f"report written to {path}")
+    campaign.note(f"report written to {path}")

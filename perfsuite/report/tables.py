@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from statistics import median
 
-from perfsuite.core.recording import Recording
+from perfsuite.core.recording import Evidence, Recording
 from perfsuite.core.summary import Quantile, Summary
 from perfsuite.core.units import format_seconds
 from perfsuite.report.columns import (
@@ -97,6 +97,7 @@ def _footer(rows: Sequence[Row]) -> tuple[Line, ...]:
     recordings = recordings_of(rows)
     notes = (
         *_startup(recordings),
+        *_evidence(recordings),
         *_missing(rows, "P95", lambda summary: summary.p95),
         *_missing(rows, "P99", lambda summary: summary.p99),
         *_warmups(recordings),
@@ -112,6 +113,18 @@ def _startup(recordings: Sequence[Recording]) -> tuple[Line, ...]:
             times.setdefault(phase.name, []).append(phase.duration_ns)
     phases = ", ".join(f"{name} {format_seconds(median(found))}" for name, found in times.items())
     return (Line(f"startup, medians: {phases}"),) if phases else ()
+
+
+def _evidence(recordings: Sequence[Recording]) -> tuple[Line, ...]:
+    """What the strategy said of itself: counts that prove it engaged, and choices that matter to the numbers."""
+    said = dict.fromkeys(text for recording in recordings for text in _said(recording.evidence))
+    return (Line(f"evidence: {', '.join(said)}"),) if said else ()
+
+
+def _said(evidence: Evidence) -> list[str]:
+    counts = {f.name: getattr(evidence, f.name) for f in fields(evidence) if f.name != "notes"}
+    named = [f"{name.replace('_', ' ')} {count}" for name, count in counts.items() if count is not None]
+    return [*named, *evidence.notes]
 
 
 def _missing(rows: Sequence[Row], label: str, quantile: Callable[[Summary], Quantile]) -> tuple[Line, ...]:

@@ -21,7 +21,8 @@ def saved(old: Baseline | None, new: Baseline) -> str:
     """'eager/tiny/p100-o32: saved 5 sessions: TTFT P50 41.2 ms -> 40.9 ms (-0.7 %), …'; a cell's samples are pooled."""
     before: Levels = _levels(old) if old else {}
     steps = [_step(label, before.get(label), level) for label, level in _levels(new).items()]
-    return f"{new.cell.id}: saved {counted(len(new.recordings), 'session')}: {', '.join(steps)}"
+    sessions = counted(len(new.recordings), "session")
+    return f"{new.cell.id}: saved {sessions}{'' if old else ', new'}: {', '.join(steps)}"
 
 
 def _levels(baseline: Baseline) -> Levels:

@@ -63,7 +63,7 @@ class FakeStrategy:
 
     def __init__(self, script: Script | None = None) -> None:
         self._script = script or script_from_environment()
-        self.clock = ScriptedClock()
+        self.scripted_clock = ScriptedClock()
         self._noise = np.random.default_rng(None if self._script.seed < 0 else self._script.seed)
         self._session_factor = 1.0
         self._device_ns: list[int] = []
@@ -71,7 +71,7 @@ class FakeStrategy:
     def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
         yield "load"
         self._session_factor = float(np.exp(self._noise.normal(0, self._script.session_sd)))
-        self.clock.wait_ns(self._script.load_ns)
+        self.scripted_clock.wait_ns(self._script.load_ns)
 
     def stream(self, request: Request) -> Iterator[Chunk]:
         rows = len(request.prompts)
@@ -90,7 +90,7 @@ class FakeStrategy:
         factor = self._session_factor * float(np.exp(self._noise.normal(0, self._script.sample_sd)))
         if self._noise.random() < self._script.spike_share:
             factor *= self._script.spike_factor
-        self.clock.wait_ns(round(nominal_ns * factor))
+        self.scripted_clock.wait_ns(round(nominal_ns * factor))
         self._device_ns.append(round(nominal_ns * factor * self._script.device_share))
 
     def device_ns(self) -> tuple[int, ...]:

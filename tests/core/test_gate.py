@@ -307,7 +307,7 @@ def test_where_sessions_do_not_suffice_a_larger_baseline_is_named() -> None:
     ("m", "k", "sd", "tolerance"),
     [(5, 3, 0.0070, 0.05), (8, 3, 0.0079, 0.05), (8, 6, 0.0103, 0.05), (20, 10, 0.031, 0.10), (20, 6, 0.048, 0.20)],
 )
-def test_the_smallest_tolerance_is_the_table_of_gate_md(m: int, k: int, sd: float, tolerance: float) -> None:
+def test_the_smallest_tolerance_is_the_table_of_the_docs(m: int, k: int, sd: float, tolerance: float) -> None:
     found = smallest_tolerance(sd, m=m, k=k, freedom=13 + m + k - 2, alpha=0.001 / (240 * 6))
     assert found == pytest.approx(tolerance, rel=0.04)
 

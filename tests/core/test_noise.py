@@ -25,7 +25,7 @@ def make_cells(count: int, sds: np.ndarray | float, *, sessions: int = 6, n: int
 
 
 def obvious_fit(cells: Cells) -> tuple[float, float, float]:
-    """a, b and d0 for the median, line by line as in gate.md 6.3."""
+    """a, b and d0 for the median, line by line as in docs/gate.md 3."""
     rows = [np.log(np.array(cell)) for cell in cells]
     d = np.array([len(row) - 1 for row in rows])
     variances = np.array([np.var([np.log(np.median(session)) for session in cell], ddof=1) for cell in cells])

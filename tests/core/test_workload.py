@@ -38,7 +38,7 @@ def test_plain_sampling_is_not_greedy() -> None:
 
 @pytest.mark.parametrize("name", ["prompt_tokens", "output_tokens", "batch_size"])
 def test_a_workload_without_tokens_or_sequences_is_refused(name: str) -> None:
-    with pytest.raises(OptionError, match=f"^{name}: 0 is not allowed; it must be 1 or above$"):
+    with pytest.raises(OptionError, match=f"^{name}: 0 is not allowed; it must be a whole number, 1 or above$"):
         Workload(**{"prompt_tokens": 10, name: 0})
 
 

@@ -1,6 +1,7 @@
 import subprocess
 from pathlib import Path
 
+from perfsuite.core.options import MeasureOptions
 from perfsuite.core.workload import ModelFacts
 from perfsuite.measure.environment import collect, commit_of, host_peak_bytes
 
@@ -10,23 +11,23 @@ def facts(device: str) -> ModelFacts:
 
 
 def test_a_device_that_is_no_machine_names_itself() -> None:
-    assert collect(facts("scripted")).device == "scripted"
+    assert collect(facts("scripted"), MeasureOptions()).device == "scripted"
 
 
 def test_on_a_cpu_torch_and_its_threads_must_agree() -> None:
     import torch
 
-    must_agree = collect(facts("cpu")).must_agree
+    must_agree = collect(facts("cpu"), MeasureOptions()).must_agree
     assert must_agree["threads"] == str(torch.get_num_threads())
     assert must_agree["torch"] == torch.__version__.partition("+")[0]
 
 
 def test_a_cpu_is_named_with_its_number_of_cores() -> None:
-    assert collect(facts("cpu")).device.endswith(" cores")
+    assert collect(facts("cpu"), MeasureOptions()).device.endswith(" cores")
 
 
 def test_the_model_and_its_dtype_must_agree() -> None:
-    must_agree = collect(facts("cpu")).must_agree
+    must_agree = collect(facts("cpu"), MeasureOptions()).must_agree
     assert (must_agree["model"], must_agree["dtype"]) == ("abc", "float32")
 
 

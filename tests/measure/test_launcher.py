@@ -1,5 +1,11 @@
 import os
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Callable
+
+import pytest
 
 from perfsuite.core.matrix import Cell
 from perfsuite.core.options import MeasureOptions
@@ -54,18 +60,40 @@ def test_a_session_that_is_refused_hands_back_no_recordings() -> None:
     assert end.recordings == ()
 
 
-def test_no_process_is_left_behind() -> None:
+def test_half_an_event_is_taken_for_the_end_of_the_worker() -> None:
+    end = run("DiesMidLine")
+    assert end.died is not None
+    assert "killed by SIGKILL" in end.died
+
+
+def test_no_process_is_left_behind_by_a_hanging_worker() -> None:
+    before = workers()
     run("HangsAt20", silence_ns=10**9)
-    children = [pid for pid in os.listdir("/proc") if pid.isdigit() and _parent(pid) == os.getpid()]
-    assert not [pid for pid in children if "perfsuite.measure.worker" in _command(pid)]
+    assert workers() <= before
 
 
-def _parent(pid: str) -> int:
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
-            return int(stat.read().rpartition(")")[2].split()[1])
-    except OSError:
-        return -1
+def test_a_worker_ends_when_the_run_that_started_it_is_killed() -> None:
+    before = workers()
+    code = f"import sys; sys.path[:] = {sys.path!r}; from tests.measure.test_launcher import run; run('HangsAt20')"
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    wait_until(lambda: bool(workers() - before))
+    (worker,) = workers() - before
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    wait_until(lambda: worker not in workers())
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if holds():
+            return
+        time.sleep(0.05)
+    pytest.fail("it did not happen within ten seconds")
+
+
+def workers() -> set[int]:
+    """The process ids of all workers on this machine."""
+    return {int(pid) for pid in os.listdir("/proc") if pid.isdigit() and "perfsuite.measure.worker" in _command(pid)}
 
 
 def _command(pid: str) -> str:

@@ -19,7 +19,7 @@ def make_cell(prompt_tokens: int = 10, output_tokens: int = 4, batch_size: int =
 
 
 def measure(strategy: Scripted, *cells: Cell, options: MeasureOptions = OPTIONS) -> tuple[CellTake, ...]:
-    recorder = Recorder(strategy, strategy.clock, options, lambda progress: None)
+    recorder = Recorder(strategy, strategy.scripted_clock, options, lambda progress: None)
     return recorder.measure(cells, order_seed=1)
 
 

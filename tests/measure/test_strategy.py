@@ -24,7 +24,7 @@ def test_a_strategy_is_created_from_a_file_and_a_class(tmp_path: Path) -> None:
         ("tests.scripted:Nothing", "tests.scripted has no class 'Nothing'"),
         ("tests.nowhere:Scripted", "there is no module 'tests.nowhere'"),
         ("/nowhere/mine.py:Mine", "'/nowhere/mine.py' does not exist"),
-        ("builtins:dict", "it lacks name, abilities, open, stream, close"),
+        ("builtins:dict", "it lacks name, abilities, open, stream, facts, evidence, close"),
     ],
 )
 def test_a_reference_that_leads_nowhere_is_refused_in_one_line(reference: str, words: str) -> None:

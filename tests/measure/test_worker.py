@@ -26,7 +26,31 @@ def test_a_session_ends_with_one_recording_per_cell() -> None:
     *_, last = events_of(make_job())
     assert last.recordings is not None
     (recording,) = last.recordings
-    assert (recording.session, len(recording.samples), recording.evidence.notes) == (3, 3, ("scripted",))
+    assert (recording.session, len(recording.samples), recording.evidence.notes[0]) == (3, 3, "scripted")
+
+
+def test_what_a_strategy_cannot_do_is_said_beside_its_numbers() -> None:
+    *_, last = events_of(make_job())
+    assert last.recordings is not None
+    assert last.recordings[0].evidence.notes[1:] == tuple(
+        f"not applied: {ability}" for ability in ("repetition penalty", "temperature", "top-k", "top-p")
+    )
+
+
+def test_evidence_that_cannot_be_given_leaves_the_samples_and_a_failure() -> None:
+    *_, last = events_of(make_job("WithoutEvidence"))
+    assert last.recordings is not None
+    (recording,) = last.recordings
+    assert len(recording.samples) == 3
+    assert [(failure.stage, failure.message) for failure in recording.failures] == [
+        ("evidence", "RuntimeError: the engine is gone")
+    ]
+
+
+def test_a_device_that_cannot_tell_its_time_costs_the_request_only() -> None:
+    *_, last = events_of(make_job("WithoutDeviceTime"))
+    assert last.recordings is not None
+    assert {failure.message for failure in last.recordings[0].failures} == {"RuntimeError: no events"}
 
 
 def test_the_startup_is_split_into_the_phases_the_strategy_names() -> None:

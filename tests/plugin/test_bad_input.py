@@ -22,6 +22,8 @@ from tests.plugin.conftest import SMALL, Run
         ("--perf-tolerance=ttft.p50", "--perf-tolerance: 'ttft.p50' has no '='"),
         ("--perf-tolerance=ttft.p50=5", "--perf-tolerance (ttft.p50): '5' is not a percentage above zero"),
         ("--perf-tolerance=ttft.p42=5%", "--perf-tolerance: 'ttft.p42' is not a metric"),
+        ("--perf-tolerance=ttft.p50=150%", "--perf-tolerance (ttft.p50): '150%' is not allowed"),
+        ("--perf-allow-mismatch=tork", "--perf-allow-mismatch: 'tork' is not a key; choose from device, model"),
         ("--perf-tolerance=speed.p50=5%", "--perf-tolerance: 'speed.p50' is not a metric"),
         ("--perf-prompt-lengths=10,ten", "--perf-prompt-lengths: '10,ten' is not a list of lengths"),
         ("--perf-prompt-lengths=10,10", "--perf-prompt-lengths: '10,10' names a length twice"),
@@ -51,12 +53,33 @@ def test_a_prompt_longer_than_the_models_positions_is_refused_at_collection(run:
     assert "Traceback" not in str(result.stdout)
 
 
-def test_a_marker_argument_that_does_not_exist_is_named(run: Run, project: pytest.Pytester) -> None:
-    project.makepyfile(
-        test_speed="import pytest\n@pytest.mark.perf(prompt_length=3)\ndef test_one(perf_recording): pass"
-    )
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("prompt_length=3", "@pytest.mark.perf: 'prompt_length' is not an argument; use strategy, model"),
+        ("strategy='eagr'", "@pytest.mark.perf: 'eagr' is not a strategy; choose from eager, fake"),
+        ("prompt_tokens='64'", "prompt_tokens: '64' is not allowed; it must be a whole number, 1 or above"),
+        ("prompt_tokens=[]", "@pytest.mark.perf: prompt_tokens is empty"),
+        ("output_tokens=2.5", "output_tokens: 2.5 is not allowed; it must be a whole number, 1 or above"),
+        ("tolerance='fast'", "@pytest.mark.perf: 'fast' has no '='"),
+        ("sampling='greedy'", "@pytest.mark.perf: sampling must be a SamplingParams, found 'greedy'"),
+    ],
+)
+def test_a_marker_that_cannot_be_used_is_one_line(
+    run: Run, project: pytest.Pytester, argument: str, words: str
+) -> None:
+    project.makepyfile(test_speed=f"import pytest\n@pytest.mark.perf({argument})\ndef test_one(perf_recording): pass")
     result = run("--perf")
-    result.stdout.fnmatch_lines(["@pytest.mark.perf: 'prompt_length' is not an argument; use strategy, model*"])
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert any(line.startswith(words) for line in result.outlines)
+    assert "Traceback" not in str(result.stdout)
+
+
+def test_a_metric_that_does_not_exist_fails_the_test_in_one_line(run: Run, project: pytest.Pytester) -> None:
+    project.makepyfile(test_speed="def test_one(perf_judgement): perf_judgement.require('ttft.p42')")
+    result = run("--perf")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["test: 'ttft.p42' is not a metric*"])
 
 
 def test_an_unknown_model_is_one_line(run: Run) -> None:
@@ -108,6 +131,23 @@ def test_a_damaged_baseline_fails_the_gate_in_one_line(
     assert "Traceback" not in str(result.stdout)
 
 
+def test_a_damaged_baseline_is_repaired_by_recording_it_again(run: Run, project: pytest.Pytester) -> None:
+    run("--save-baseline")
+    (project.path / "baselines/scripted/tiny/fake/p10-o4.json").write_text("no json")
+    run("--save-baseline").assert_outcomes(passed=8)
+    assert run("--perf", "--perf-tolerance=ttft.p99=off").ret == 0
+
+
+def test_a_folder_of_one_cell_that_cannot_be_written_is_found_before_measuring(
+    run: Run, project: pytest.Pytester
+) -> None:
+    (project.path / "baselines/scripted/tiny").mkdir(parents=True)
+    (project.path / "baselines/scripted/tiny/fake").write_text("a file in the way")
+    result = run("--save-baseline")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "session 1" not in str(result.stdout)
+
+
 def test_a_full_disk_while_saving_keeps_the_old_baseline_and_the_sessions(run: Run, project: pytest.Pytester) -> None:
     run("--save-baseline")
     before = (project.path / "baselines/scripted/tiny/fake/p10-o4.json").read_bytes()
@@ -131,6 +171,23 @@ def test_a_full_disk_while_saving_keeps_the_old_baseline_and_the_sessions(run: R
     resumed = run("--save-baseline", "--perf-resume")
     resumed.assert_outcomes(passed=8)
     assert "session 1" not in str(resumed.stdout)
+
+
+def test_a_session_that_cannot_be_written_is_kept_in_memory(run: Run, project: pytest.Pytester) -> None:
+    project.makeconftest(
+        """
+        import errno
+        from perfsuite import runs
+        from perfsuite.core.errors import BaselineError
+
+        def full(self, recordings):
+            raise BaselineError("the run cannot be written (No space left on device)")
+
+        runs.Run.add = full
+        """
+    )
+    result = run("--perf")
+    result.stdout.fnmatch_lines(["perfsuite: 8 gates: 8 no baseline", "*this session is kept in memory only"])
 
 
 def test_a_killed_worker_costs_its_own_cell_only(run: Run) -> None:
@@ -158,7 +215,29 @@ def test_a_strategy_that_was_named_and_cannot_run_fails(run: Run) -> None:
     result.stdout.fnmatch_lines(["*pip install engine*"])
 
 
+def test_sessions_of_other_code_are_not_resumed(project: pytest.Pytester, run: Run) -> None:
+    def git(*arguments: str) -> None:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        subprocess.run(["git", *identity, *arguments], cwd=project.path, check=True, capture_output=True)
+
+    process = start_hanging_run(project)
+    wait_for_first_session(project.path)
+    process.kill()
+    process.communicate(timeout=30)
+    git("init")
+    git("add", "test_speed.py")
+    git("commit", "-m", "the code that was measured is not this")
+    environment = {**os.environ, "HANG": "no"}
+    command = [*hanging_command(), "--perf-resume"]
+    resumed = subprocess.run(
+        command, cwd=project.path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "--perf-resume: there is no interrupted run of these cells" in resumed.stdout
+
+
 def test_an_interrupted_run_reports_what_is_finished_and_can_be_resumed(project: pytest.Pytester, run: Run) -> None:
+    project.makepyfile(test_speed=TWO_STRATEGIES)
+    run("--save-baseline", "--perf-sessions=5", "-k", "Quick")
     process = start_hanging_run(project)
     wait_for_first_session(project.path)
     process.send_signal(signal.SIGINT)
@@ -166,6 +245,7 @@ def test_an_interrupted_run_reports_what_is_finished_and_can_be_resumed(project:
     assert process.returncode == pytest.ExitCode.INTERRUPTED
     assert "interrupted: every finished session is kept; go on with: pytest" in output
     assert "TTFT, ms" in output
+    assert "Quick/tiny/p10-o4: passed TTFT P50" in output
 
 
 def test_a_killed_run_is_resumed_from_its_finished_sessions(project: pytest.Pytester, run: Run) -> None:
@@ -186,18 +266,19 @@ def test_a_killed_run_is_resumed_from_its_finished_sessions(project: pytest.Pyte
 TWO_STRATEGIES = """
 import os, time
 import pytest
+from perfsuite.strategies.fake import FakeStrategy
 from tests.scripted import Scripted
 
-class Quick(Scripted): pass
+class Quick(FakeStrategy): pass
 
 class Slow(Scripted):
     def stream(self, request):
-        if os.environ["HANG"] == "yes":
+        if os.environ.get("HANG") == "yes":
             time.sleep(60)
         return super().stream(request)
 
 @pytest.mark.perf(strategy=[Quick, Slow], prompt_tokens=10)
-def test_both(perf_recording): pass
+def test_both(perf_judgement): pass
 """
 
 
@@ -220,7 +301,8 @@ def start_hanging_run(project: pytest.Pytester) -> "subprocess.Popen[str]":
 
 def wait_for_first_session(root: Path) -> None:
     for _ in range(300):
-        if list(root.glob(".perfsuite/runs/*/session-1.json")):
+        going = [path.parent for path in root.glob(".perfsuite/runs/*/session-1.json")]
+        if any(not (folder / "finished").exists() for folder in going):
             time.sleep(0.5)  # the second session is now hanging
             return
         time.sleep(0.1)

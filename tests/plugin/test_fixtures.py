@@ -101,6 +101,13 @@ def test_a_live_strategy_is_opened_once_for_all_tests_of_its_arm(run: Run, proje
     run("--perf", "--perf-prompt-lengths=10").assert_outcomes(passed=2)
 
 
+def test_numbers_of_a_cell_whose_requests_broke_are_refused(run: Run, project: pytest.Pytester) -> None:
+    project.makepyfile(test_speed="def test_one(perf_recording): perf_recording.milliseconds('ttft.p50')")
+    result = run("--perf", "--perf-strategy=tests.scripted:RaisesAt20")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*p20-o4: 3 of 3 requests failed*no kernel for this shape*"])
+
+
 def test_a_metric_that_is_not_gated_is_said(run: Run, project: pytest.Pytester) -> None:
     project.makepyfile(test_speed="def test_one(perf_judgement): perf_judgement.require('ttft.p95')")
     result = run("--perf", "-rs")

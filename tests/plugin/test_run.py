@@ -36,6 +36,7 @@ def test_the_same_code_stays_green(run: Run) -> None:
     run("--save-baseline")
     result = run("--perf", "--perf-tolerance=ttft.p99=off")
     assert result.ret == 0
+    result.assert_outcomes(passed=6, skipped=2)
     result.stdout.no_fnmatch_line("*regressed*")
 
 
@@ -78,12 +79,33 @@ def test_a_tail_with_too_few_samples_is_refused_with_the_number_needed(run: Run)
     result.stdout.fnmatch_lines(["*TTFT P99 inconclusive*300 are needed*"])
 
 
-def test_another_model_digest_makes_the_cell_incomparable(run: Run, project: pytest.Pytester) -> None:
-    run("--save-baseline", "--perf-output-tokens=4")
+def test_another_workload_in_the_file_makes_the_cell_incomparable(run: Run, project: pytest.Pytester) -> None:
+    run("--save-baseline")
     source = next(project.path.glob("baselines/**/p10-o4.json"))
     source.rename(source.with_name("p20-o4.json"))
     result = run("--perf", "-rs")
     result.stdout.fnmatch_lines(["*fake/tiny/p20-o4: incomparable: workload:*"])
+
+
+def test_another_model_in_the_file_makes_the_cell_incomparable(run: Run, project: pytest.Pytester) -> None:
+    run("--save-baseline")
+    (project.path / "baselines/scripted/tiny").rename(project.path / "baselines/scripted/tinyllama-1.1b")
+    result = run("--perf", "--perf-model=tinyllama-1.1b")
+    result.stdout.fnmatch_lines(["*/p10-o4: incomparable: model: 'tiny' there, 'tinyllama-1.1b' here*"])
+
+
+def test_another_device_in_the_file_makes_the_cell_incomparable(
+    run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = "--perf-strategy=tests.scripted:OnDevice"
+    monkeypatch.setenv("DEVICE", "H100")
+    run("--save-baseline", own).assert_outcomes(passed=8)
+    (project.path / "baselines/h100").rename(project.path / "baselines/h200")
+    monkeypatch.setenv("DEVICE", "H200")
+    result = run("--perf", own)
+    result.stdout.fnmatch_lines(["*/p10-o4: incomparable: device: 'H100' there, 'H200' here*"])
+    allowed = run("--perf", own, "--perf-allow-mismatch=device")
+    allowed.stdout.no_fnmatch_line("*/p10-o4: incomparable*")
 
 
 def test_a_baseline_of_another_device_is_named(run: Run, project: pytest.Pytester) -> None:
@@ -135,3 +157,58 @@ def test_the_repositorys_own_suite_is_written_with_the_public_fixtures(run: Run,
     suite = Path(__file__).parent.parent / "perf" / "test_latency.py"
     project.makepyfile(test_speed=suite.read_text())
     run("--save-baseline").assert_outcomes(passed=8)
+
+
+def test_a_test_marked_skip_is_not_measured(run: Run, project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_speed="""
+        import pytest
+
+        @pytest.mark.skipif("True", reason="no GPU here")
+        @pytest.mark.perf(prompt_tokens=33)
+        def test_one(perf_judgement): pass
+        """
+    )
+    result = run("--save-baseline")
+    result.assert_outcomes(skipped=1)
+    assert stored(project) == {}
+
+
+def test_a_red_gate_never_ends_green_whatever_the_test_asserts(run: Run, project: pytest.Pytester) -> None:
+    project.makepyfile(test_speed="def test_one(perf_judgement): pass")
+    run("--save-baseline")
+    result = run("--perf", "--perf-inject-slowdown=20%")
+    result.assert_outcomes(passed=2)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_cells_that_are_only_recorded_are_not_judged(run: Run, project: pytest.Pytester) -> None:
+    project.makepyfile(test_speed="def test_one(perf_recording): pass")
+    result = run("--perf")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["perfsuite: 0 gates: nothing was judged"])
+
+
+def test_the_json_report_is_written_without_a_terminal(run: Run, project: pytest.Pytester) -> None:
+    run("--perf", "--perf-json=out.json", "-p", "no:terminal")
+    assert json.loads((project.path / "out.json").read_text())["cells"]
+
+
+def test_a_strategy_that_cannot_run_is_skipped_under_all_and_fails_when_strict(
+    run: Run, project: pytest.Pytester
+) -> None:
+    project.makeconftest(
+        """
+        from perfsuite import strategies
+        strategies.BUILTIN = {"missing": "tests.scripted:Unavailable"}
+        """
+    )
+    result = run("--perf", "--perf-strategy=all", "-rs")
+    result.assert_outcomes(skipped=8)
+    result.stdout.fnmatch_lines(["*pip install engine*"])
+    run("--perf", "--perf-strategy=all", "--perf-strict").assert_outcomes(errors=8)
+
+
+def test_too_few_sessions_to_turn_red_are_said(run: Run) -> None:
+    result = run("--perf", "--perf-sessions=2")
+    result.stdout.fnmatch_lines(["--perf-sessions: nothing turns red below 3 sessions that agree"])

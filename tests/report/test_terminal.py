@@ -6,7 +6,7 @@ import pytest
 from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Memory, Recording
 from perfsuite.core.sample import Failure
-from perfsuite.core.verdict import Judgement, Outcome, Verdict
+from perfsuite.core.verdict import Interval, Judgement, Outcome, Verdict
 from perfsuite.core.workload import SamplingParams, Workload
 from perfsuite.report.terminal import Line, comparison, saved, tables, verdict_line, verdicts
 from perfsuite.report.verdicts import Commands
@@ -270,9 +270,14 @@ def test_a_failing_cell_is_followed_by_one_command_for_all_its_metrics() -> None
 
 
 def test_what_passed_is_one_line_a_cell() -> None:
-    passed = [replace(make_verdict(Outcome.PASSED, metric), change=0.003) for metric in ("ttft.p50", "tpot.p50")]
+    interval = Interval(low=-0.005, high=0.011)
+    passed = [
+        replace(make_verdict(Outcome.PASSED, metric), change=0.003, interval=interval)
+        for metric in ("ttft.p50", "tpot.p50")
+    ]
     assert lines_of(judged(CELL, *passed)) == [
-        "eager/tiny/p100-o32: passed TTFT P50 +0.3 %, TPOT P50 +0.3 %",
+        "eager/tiny/p100-o32: passed TTFT P50 +0.3 % (95 % CI -0.5..+1.1 %, n=50 vs 5x50), "
+        "TPOT P50 +0.3 % (95 % CI -0.5..+1.1 %, n=50 vs 5x50)",
         "perfsuite: 2 gates: 2 passed",
     ]
 
@@ -324,7 +329,7 @@ def test_the_count_is_green_only_if_everything_was_decided_well(outcomes: tuple[
 
 def test_a_first_baseline_is_told_by_its_levels() -> None:
     assert saved(None, make_baseline()) == (
-        "eager/tiny/p100-o4: saved 5 sessions: "
+        "eager/tiny/p100-o4: saved 5 sessions, new: "
         "TTFT P50 40.0 ms, TTFT P99 too few samples, TPOT P50 2.00 ms, E2E P50 46.0 ms"
     )
 
