@@ -84,6 +84,11 @@ class Metric:
         return f"{self.series}.{self.statistic.value}"
 
     @property
+    def rank(self) -> tuple[int, int]:
+        """Where it stands in reports: TTFT first, the median before the tails."""
+        return list(SERIES).index(self.series), list(Statistic).index(self.statistic)
+
+    @property
     def label(self) -> str:
         """'TTFT P50'."""
         return f"{SERIES[self.series].label} {self.statistic.value.upper() if self.statistic.probability else 'mean'}"

@@ -62,7 +62,8 @@ def asks_of(definition: pytest.Item, options: Options) -> tuple[Ask, ...]:
         found = repr(unknown[0]) if unknown else f"the positional {marker.args[0]!r}" if marker else ""
         raise OptionError(f"{MARKER}: {found} is not an argument; use {', '.join(MARKER_ARGUMENTS)} by name")
     changes = parse_tolerances(str(arguments["tolerance"]), where=MARKER) if "tolerance" in arguments else {}
-    tolerances = tuple(sorted(merge_tolerances(options.gate.tolerances, changes).items(), key=lambda item: item[0].key))
+    merged = merge_tolerances(options.gate.tolerances, changes)
+    tolerances = tuple(sorted(merged.items(), key=lambda item: item[0].rank))
     return tuple(Ask(cell=cell, tolerances=tolerances) for cell in _cells(arguments, options))
 
 

@@ -1,0 +1,54 @@
+"""The main job on the embedded model, as a script: measure, save a baseline, stay green, turn red when slowed down.
+
+python tests/main_job.py [pytest options]
+"""
+
+import subprocess
+import sys
+import tempfile
+
+FEW = ("--perf-decode-samples", "10")
+TWO_CELLS = (
+    *("--perf-prompt-lengths", "10,100", "--perf-samples", "100", "--perf-output-tokens", "8"),
+    *("--perf-tolerance", "ttft.p50=50%,tpot.p50=50%,e2e.p50=50%,ttft.p99=off"),
+)
+"""Small enough for a minute, and a tolerance that a busy laptop can hold; the defaults are 9 lengths and 5 %."""
+
+
+def pytest(*arguments: str) -> tuple[int, str]:
+    """Run pytest, show what it prints, and hand back its exit code and output."""
+    command = ["pytest", *arguments, "-r", "N", "tests/perf"]
+    sys.stdout.write(f"\n$ {' '.join(command)}\n")
+    sys.stdout.flush()
+    process = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.PIPE, text=True, encoding="utf-8")
+    lines = []
+    for line in process.stdout or ():
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        lines.append(line)
+    return process.wait(), "".join(lines)
+
+
+def require(holds: bool, words: str) -> None:
+    if not holds:
+        sys.exit(f"main job: {words}")
+
+
+def main() -> None:
+    options = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as folder:
+        options = [*FEW, "--perf-baseline-dir", folder, *options]
+        small = [*TWO_CELLS, *options]
+        code, _ = pytest("--perf", *options)
+        require(code == 0, "measuring failed")
+        code, output = pytest("--save-baseline", "--perf-sessions", "4", *small)
+        require(code == 0 and "saved 4 sessions" in output, "saving a baseline failed")
+        code, output = pytest("--perf", *small)
+        require(code == 0 and " passed" in output, "the same code did not stay green")
+        code, output = pytest("--perf", "--perf-inject-slowdown", "100%", *small)
+        require(code == 1 and "regressed" in output, "a slowdown of 100 % did not turn red")
+    sys.stdout.write("\nmain job: measured, saved, green on the same code, red on a slowdown: as it should be\n")
+
+
+if __name__ == "__main__":
+    main()
