@@ -4,9 +4,8 @@ It measures nothing itself and decides nothing itself: sessions are processes, v
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from perfsuite.core.baseline import Baseline
 from perfsuite.core.contrast import AGREEING_SESSIONS
 from perfsuite.core.errors import BaselineError, OptionError
 from perfsuite.core.gate import LEAST_BASELINE_SESSIONS
@@ -16,10 +15,10 @@ from perfsuite.core.noise import Noise
 from perfsuite.core.options import Options
 from perfsuite.core.recording import Recording
 from perfsuite.core.units import format_seconds
-from perfsuite.core.validity import problems, unsavable
+from perfsuite.core.validity import problems
 from perfsuite.core.verdict import Judgement, Outcome
 from perfsuite.core.workload import Workload
-from perfsuite.measure.clock import HostClock, utc_now
+from perfsuite.measure.clock import HostClock
 from perfsuite.measure.environment import commit_of
 from perfsuite.measure.schedule import undecided
 from perfsuite.plugin import commands
@@ -27,19 +26,11 @@ from perfsuite.plugin.progress import ProgressDisplay
 from perfsuite.plugin.selection import Arm, Ask
 from perfsuite.plugin.sessions import Sessions
 from perfsuite.plugin.settings import Settings
+from perfsuite.plugin.shelf import Shelf
 from perfsuite.report import json_report
-from perfsuite.store import BaselineStore
 
 BUDGET_FACTOR = 4
 """Without --perf-budget no further session starts after so many times the first pass."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Saved:
-    """A baseline that was written, and the one it replaced."""
-
-    old: Baseline | None
-    new: Baseline
 
 
 class Campaign:
@@ -48,14 +39,11 @@ class Campaign:
     def __init__(self, settings: Settings, display: ProgressDisplay, argv: tuple[str, ...]) -> None:
         self.settings = settings
         self.argv = argv
-        self.saved: list[Saved] = []
-        self.save_errors: dict[Cell, str] = {}
+        self.shelf = Shelf(settings.baseline_dir)
         self.is_interrupted = False
         self._display = display
-        self._store = BaselineStore(settings.baseline_dir)
         self._gated: tuple[Ask, ...] = ()
         self._sessions: Sessions | None = None
-        self._baselines: dict[Cell, Baseline | BaselineError | None] = {}
         self._noise: dict[str, Noise] = {}
         self._live: dict[Arm, tuple[Arm, list[Workload]]] = {}
         self._notes: list[str] = []
@@ -76,7 +64,7 @@ class Campaign:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (*self._notes, *(self._sessions.notes if self._sessions else ()))
+        return tuple(dict.fromkeys((*self._notes, *(self._sessions.notes if self._sessions else ()))))
 
     def note(self, text: str) -> None:
         """Have `text` said at the end of the run."""
@@ -106,7 +94,7 @@ class Campaign:
     def has_failed(self) -> bool:
         """Whether a gate is red or a baseline could not be saved: the run must not end green, whatever tests assert."""
         if self.options.save_baseline:
-            return bool(self.save_errors)
+            return bool(self.shelf.errors)
         return any(verdict.outcome.fails for judgement in self.judgements() for verdict in judgement.verdicts)
 
     def live_arms(self, asks: tuple[Ask, ...]) -> tuple[Arm, ...]:
@@ -131,15 +119,15 @@ class Campaign:
         _check_distinct(cells)
         self._warn_of_few_sessions()
         if self.options.save_baseline:
-            self._store.check_writable(cells)
+            self.shelf.check_writable(cells)
         self._sessions = Sessions(self.settings, self._display, cells, self.argv)
         try:
             self._measure_to_the_end(self._sessions)
         except KeyboardInterrupt:
             self.is_interrupted = True
-            self._load_baselines(self._sessions)
+            self._load_baselines()
             raise
-        if not self.save_errors:
+        if not self.shelf.errors:
             self._sessions.finish()
 
     def _warn_of_few_sessions(self) -> None:
@@ -153,7 +141,7 @@ class Campaign:
         began_ns = clock.now_ns()
         fresh = [cell for cell in sessions.cells if not sessions.count(cell)]
         sessions.measure(fresh)
-        self._load_baselines(sessions)
+        self._load_baselines()
         first_pass_ns = clock.now_ns() - began_ns
         budget_ns = self._budget_ns(first_pass_ns) if fresh else self.options.gate.budget_ns
         while more := self._wanting(sessions):
@@ -163,7 +151,7 @@ class Campaign:
                 break
             sessions.measure(more)
         if self.options.save_baseline:
-            self._save(sessions)
+            self.shelf.save(self._by_cell(), commit_of(self.settings.root))
 
     def _budget_ns(self, first_pass_ns: int) -> int | None:
         """When no further session starts any more; saving a baseline takes the sessions it takes."""
@@ -184,7 +172,7 @@ class Campaign:
 
         A baseline that cannot be read is INVALID: it must not quietly switch the gate off.
         """
-        stored = self._baselines.get(ask.cell)
+        stored = self.shelf.of(ask.cell)
         tolerances = dict(ask.tolerances)
         if isinstance(stored, BaselineError):
             return refuse(ask.cell, tolerances, Outcome.INVALID, str(stored))
@@ -202,7 +190,7 @@ class Campaign:
 
     def _with_neighbours(self, judgement: Judgement) -> Judgement:
         """Where there is no baseline, say which other devices have one."""
-        others = self._store.devices_with(judgement.cell)
+        others = self.shelf.other_devices(judgement.cell)
         if not others:
             return judgement
         addition = f" (there is one for {', '.join(repr(device) for device in others)})"
@@ -212,53 +200,20 @@ class Campaign:
         )
         return replace(judgement, verdicts=verdicts)
 
-    def _load_baselines(self, sessions: Sessions) -> None:
-        for cell in filter(sessions.count, sessions.cells):
-            try:
-                self._baselines[cell] = self._store.load(cell, sessions.of(cell)[0].environment)
-            except BaselineError as error:
-                self._baselines[cell] = error
-        usable = [stored for stored in self._baselines.values() if isinstance(stored, Baseline)]
-        tolerances = {metric: tolerance for ask in self._gated for metric, tolerance in ask.tolerances}
-        self._noise = suite_noise(usable, tolerances)
-        self._note_vanished(sessions)
+    def _by_cell(self) -> dict[Cell, tuple[Recording, ...]]:
+        return {cell: self.recordings(cell) for cell in self.cells}
 
-    def _note_vanished(self, sessions: Sessions) -> None:
-        """Name what is stored for these strategies and models but was not asked for."""
-        environments = {r.environment.slug for cell in sessions.cells for r in sessions.of(cell)}
-        stored = {cell_id for slug in environments for cell_id in self._store.cells(slug)}
-        arms = {cell.id.rpartition("/")[0] for cell in sessions.cells}
-        here = {cell.id for cell in sessions.cells}
-        gone = sorted(cell_id for cell_id in stored - here if cell_id.rpartition("/")[0] in arms)
+    def _load_baselines(self) -> None:
+        self.shelf.load(self._by_cell())
+        tolerances = {metric: tolerance for ask in self._gated for metric, tolerance in ask.tolerances}
+        self._noise = suite_noise(self.shelf.usable, tolerances)
+        gone = self.shelf.not_measured(self._by_cell())
         if gone:
             self._notes.append(f"stored but not measured in this run: {', '.join(gone)}")
 
-    def _save(self, sessions: Sessions) -> None:
-        commit = commit_of(self.settings.root)
-        for cell in sessions.cells:
-            reasons = [reason for recording in sessions.of(cell) for reason in unsavable(recording)]
-            if cell in sessions.unavailable:
-                continue
-            if reasons:
-                self.save_errors[cell] = f"{cell.id}: not saved: {reasons[0]}"
-                continue
-            new = Baseline(cell=cell, commit=commit, saved_at=utc_now(), recordings=sessions.of(cell))
-            self._save_one(new)
-
-    def _save_one(self, new: Baseline) -> None:
-        stored = self._baselines.get(new.cell)
-        try:
-            self._store.save(new)
-        except BaselineError as error:
-            self.save_errors[new.cell] = (
-                f"{error}; the sessions are kept: mend it and use --save-baseline --perf-resume"
-            )
-            return
-        self.saved.append(Saved(old=stored if isinstance(stored, Baseline) else None, new=new))
-
     def _check_writable(self) -> None:
         if self.options.save_baseline:
-            self._store.check_writable()
+            self.shelf.check_writable()
         if self.settings.json_path:
             json_report.check_writable(self.settings.json_path)
 

@@ -42,7 +42,7 @@ def perf_judgement(request: pytest.FixtureRequest, perf_cell: "Cell") -> "CellGa
         campaign.judgement(request.node.callspec.params["perf_cell"]),
         strict=campaign.options.gate.strict,
         saving=campaign.options.save_baseline,
-        save_error=campaign.save_errors.get(perf_cell),
+        save_error=campaign.shelf.errors.get(perf_cell),
     )
 
 

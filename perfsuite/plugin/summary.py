@@ -38,8 +38,8 @@ def _write(reporter: "TerminalReporter", lines: Iterable[Line]) -> None:
 
 
 def _saved_lines(campaign: Campaign) -> list[Line]:
-    saved = [Line(terminal.saved(each.old, each.new), "plain") for each in campaign.saved]
-    return [*saved, *(Line(error, "red") for error in campaign.save_errors.values())]
+    saved = [Line(terminal.saved(each.old, each.new), "plain") for each in campaign.shelf.saved]
+    return [*saved, *(Line(error, "red") for error in campaign.shelf.errors.values())]
 
 
 def _note_lines(campaign: Campaign) -> list[Line]:
