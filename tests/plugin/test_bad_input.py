@@ -288,15 +288,20 @@ def hanging_command() -> list[str]:
 
 def start_hanging_run(project: pytest.Pytester) -> "subprocess.Popen[str]":
     project.makepyfile(test_speed=TWO_STRATEGIES)
-    environment = {**os.environ, "HANG": "yes"}
     return subprocess.Popen(
         hanging_command(),
         cwd=project.path,
-        env=environment,
+        env={**os.environ, "HANG": "yes"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=_hear_interrupts,  # noqa: PLW1509 - one call, and no thread of ours is running
     )
+
+
+def _hear_interrupts() -> None:
+    """A shell starts its background jobs deaf to Ctrl-C, and their children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for_first_session(root: Path) -> None:
