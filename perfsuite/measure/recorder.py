@@ -11,6 +11,7 @@ from itertools import groupby
 
 import numpy as np
 
+from perfsuite.core.errors import PerfsuiteError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.options import MeasureOptions
 from perfsuite.core.sample import Chunk, Failure, Phase, Request, Sample
@@ -173,7 +174,8 @@ def answer_problem(stamps: list[tuple[int, Chunk]], request: Request, vocabulary
 
 
 def one_line(error: BaseException) -> str:
-    """The error's type and its first line, at most 300 characters."""
+    """The first line of an error, at most 300 characters, behind its type unless the error is one of perfsuite's."""
     text = str(error).strip()
     first = text.splitlines()[0] if text else ""
-    return f"{type(error).__name__}: {first}"[:300].rstrip(": ")
+    kind = "" if isinstance(error, PerfsuiteError) else f"{type(error).__name__}: "
+    return f"{kind}{first}"[:300].rstrip(": ")

@@ -63,10 +63,11 @@ class InProcess:
 
     def _out_of_memory(self, request: Request) -> str:
         loaded, rows = self.loaded, len(request.prompts)
+        smaller = "use --perf-dtype float16, " if loaded.facts.dtype == "float32" else ""
         return (
             f"{loaded.device} is out of memory on a batch of {rows} with {len(request.prompts[0])} prompt tokens: "
             f"the weights take {format_bytes(loaded.weight_bytes)}, {format_bytes(free_bytes(loaded.device) or 0)} are "
-            "free; lower the batch size or the prompt length, use --perf-dtype float16, or free the GPU"
+            f"free; lower the batch size or the prompt length, {smaller}or free the GPU"
         )
 
     def facts(self) -> ModelFacts:
