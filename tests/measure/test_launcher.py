@@ -49,9 +49,9 @@ def test_a_killed_worker_is_told_with_its_signal_its_last_words_and_the_cell() -
 
 
 def test_a_silent_worker_is_ended() -> None:
-    end = run("HangsAt20", silence_ns=10**9)
+    end = run("HangsAt20", silence_ns=5 * 10**9)
     assert end.died is not None
-    assert "said nothing for 1.00 s" in end.died
+    assert "said nothing for 5.00 s" in end.died
 
 
 def test_a_session_that_is_refused_hands_back_no_recordings() -> None:
@@ -68,7 +68,7 @@ def test_half_an_event_is_taken_for_the_end_of_the_worker() -> None:
 
 def test_no_process_is_left_behind_by_a_hanging_worker() -> None:
     before = workers()
-    run("HangsAt20", silence_ns=10**9)
+    run("HangsAt20", silence_ns=5 * 10**9)
     assert workers() <= before
 
 
@@ -84,11 +84,11 @@ def test_a_worker_ends_when_the_run_that_started_it_is_killed() -> None:
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    for _ in range(200):
+    for _ in range(600):
         if holds():
             return
         time.sleep(0.05)
-    pytest.fail("it did not happen within ten seconds")
+    pytest.fail("it did not happen within thirty seconds")
 
 
 def workers() -> set[int]:

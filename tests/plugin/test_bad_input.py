@@ -198,7 +198,7 @@ def test_a_killed_worker_costs_its_own_cell_only(run: Run) -> None:
 
 
 def test_a_hanging_worker_costs_its_own_cell_only(run: Run) -> None:
-    result = run("--perf", "--perf-strategy=tests.scripted:HangsAt20", "--perf-timeout=1s", "--perf-samples=4")
+    result = run("--perf", "--perf-strategy=tests.scripted:HangsAt20", "--perf-timeout=5s", "--perf-samples=4")
     result.assert_outcomes(failed=4, skipped=4)
     result.stdout.fnmatch_lines(["*HangsAt20/tiny/p20-o4*said nothing for*"])
 
@@ -223,7 +223,7 @@ def test_sessions_of_other_code_are_not_resumed(project: pytest.Pytester, run: R
     process = start_hanging_run(project)
     wait_for_first_session(project.path)
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     git("init")
     git("add", "test_speed.py")
     git("commit", "-m", "the code that was measured is not this")
@@ -241,7 +241,7 @@ def test_an_interrupted_run_reports_what_is_finished_and_can_be_resumed(project:
     process = start_hanging_run(project)
     wait_for_first_session(project.path)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == pytest.ExitCode.INTERRUPTED
     assert "interrupted: every finished session is kept; go on with: pytest" in output
     assert "TTFT, ms" in output
@@ -252,7 +252,7 @@ def test_a_killed_run_is_resumed_from_its_finished_sessions(project: pytest.Pyte
     process = start_hanging_run(project)
     wait_for_first_session(project.path)
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     environment = {**os.environ, "HANG": "no"}
     command = [*hanging_command(), "--perf-resume"]
     resumed = subprocess.run(
