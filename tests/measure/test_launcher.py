@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 
 import pytest
@@ -66,21 +67,26 @@ def test_half_an_event_is_taken_for_the_end_of_the_worker() -> None:
     assert "killed by SIGKILL" in end.died
 
 
-def test_no_process_is_left_behind_by_a_hanging_worker() -> None:
-    before = workers()
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A word in the environment of every process that this test starts, so that other tests' workers do not count."""
+    word = f"perfsuite-test-{uuid.uuid4().hex}"
+    monkeypatch.setenv("PERFSUITE_TEST_MARK", word)
+    return word
+
+
+def test_no_process_is_left_behind_by_a_hanging_worker(mark: str) -> None:
     run("HangsAt20", silence_ns=5 * 10**9)
-    assert workers() <= before
+    assert workers(mark) == set()
 
 
-def test_a_worker_ends_when_the_run_that_started_it_is_killed() -> None:
-    before = workers()
+def test_a_worker_ends_when_the_run_that_started_it_is_killed(mark: str) -> None:
     code = f"import sys; sys.path[:] = {sys.path!r}; from tests.measure.test_launcher import run; run('HangsAt20')"
     parent = subprocess.Popen([sys.executable, "-c", code])
-    wait_until(lambda: bool(workers() - before))
-    (worker,) = workers() - before
+    wait_until(lambda: bool(workers(mark)))
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    wait_until(lambda: worker not in workers())
+    wait_until(lambda: not workers(mark))
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -91,14 +97,15 @@ def wait_until(holds: Callable[[], bool]) -> None:
     pytest.fail("it did not happen within thirty seconds")
 
 
-def workers() -> set[int]:
-    """The process ids of all workers on this machine."""
-    return {int(pid) for pid in os.listdir("/proc") if pid.isdigit() and "perfsuite.measure.worker" in _command(pid)}
+def workers(mark: str) -> set[int]:
+    """The process ids of all workers that were started under this mark."""
+    pids = {int(pid) for pid in os.listdir("/proc") if pid.isdigit()}
+    return {pid for pid in pids if "measure.worker" in _read(pid, "cmdline") and mark in _read(pid, "environ")}
 
 
-def _command(pid: str) -> str:
+def _read(pid: int, name: str) -> str:
     try:
-        with open(f"/proc/{pid}/cmdline", encoding="utf-8") as cmdline:
-            return cmdline.read()
+        with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as file:
+            return file.read()
     except OSError:
         return ""
