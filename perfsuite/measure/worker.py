@@ -38,7 +38,8 @@ def main() -> None:
 
 def _end_with_the_run() -> None:
     """Wait until the run closes our standard input, or is killed, and end this process with all its children."""
-    sys.stdin.read()
+    while os.read(0, 4096):  # not through sys.stdin, whose lock a waiting thread would hold while Python shuts down
+        pass
     if sys.platform != "win32" and os.getpgid(0) == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(1)

@@ -1,5 +1,7 @@
 """Owns what a test sees of a measured cell: its numbers, and its judgement."""
 
+from typing import NoReturn
+
 import pytest
 
 from perfsuite.core.errors import OptionError
@@ -18,7 +20,12 @@ def _metric(name: str) -> Metric:
     try:
         return parse_metric(name, where="test")
     except OptionError as error:
-        pytest.fail(str(error), pytrace=False)
+        _fail(str(error))
+
+
+def _fail(line: str) -> NoReturn:
+    """Fail the test with this line and no traceback: it is about the numbers, not about the test's code."""
+    pytest.fail(line, pytrace=False)
 
 
 class MeasuredCell:
@@ -32,28 +39,26 @@ class MeasuredCell:
     def summary(self, series: str) -> Summary:
         """All sessions' values of 'ttft', 'tpot', 'itl', 'e2e', … together, in nanoseconds.
 
-        The test fails if the cell's requests broke: a number of the survivors says nothing.
+        The test fails if there are none, or if the cell's requests broke: a number of the survivors says nothing.
         """
         if self._problem:
-            pytest.fail(f"{self.cell.id}: {self._problem}", pytrace=False)
+            _fail(f"{self.cell.id}: {self._problem}")
         if series not in SERIES:
-            raise OptionError(f"{series!r} is not a series; choose from {', '.join(SERIES)}")
+            _fail(f"test: {series!r} is not a series; choose from {', '.join(SERIES)}")
         values = [value for recording in self.recordings for value in SERIES[series].values(recording)]
         if not values:
-            raise OptionError(f"{self.cell.id}: there is no {SERIES[series].label} here")
+            _fail(f"{self.cell.id}: there is no {SERIES[series].label} here")
         return summarize(values)
 
     def milliseconds(self, metric: str) -> float:
-        """One number, by its name: 'ttft.p50', 'e2e.mean'; OptionError if there are too few samples for it."""
+        """One number, by its name: 'ttft.p50', 'e2e.mean'; the test fails if there are too few samples for it."""
         wanted = _metric(metric)
         summary = self.summary(wanted.series)
         if wanted.statistic.probability is None:
             return to_ms(summary.mean)
         quantile = getattr(summary, wanted.statistic.value)
         if quantile.value is None:
-            raise OptionError(
-                f"{self.cell.id}: {wanted.label} needs {quantile.missing} samples more; raise --perf-samples"
-            )
+            _fail(f"{self.cell.id}: {wanted.label} needs {quantile.missing} samples more; raise --perf-samples")
         return to_ms(quantile.value)
 
 
@@ -75,7 +80,7 @@ class CellGate:
         """
         wanted = [_metric(name) for name in metrics]
         if self._save_error:
-            pytest.fail(self._save_error, pytrace=False)
+            _fail(self._save_error)
         if not self._saving:
             for metric in wanted:
                 self._require(metric)
@@ -86,12 +91,12 @@ class CellGate:
             pytest.skip(f"{self.judgement.cell.id}: {metric.label} is not gated here or has no values")
         line = verdict_line(self.judgement.cell, verdict)
         if verdict.outcome.fails:
-            pytest.fail(line, pytrace=False)
+            _fail(line)
         if not verdict.outcome.is_decided:
             self._leave_open(verdict, line)
 
     def _leave_open(self, verdict: Verdict, line: str) -> None:
         """Not compared is not passed: a failure in a strict run, else a skip; the report has the whole line."""
         if self._strict:
-            pytest.fail(line, pytrace=False)
+            _fail(line)
         pytest.skip(f"{self.judgement.cell.id}: {verdict.outcome.value}: {verdict.reason}")
