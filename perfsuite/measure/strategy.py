@@ -6,13 +6,14 @@ A strategy reads no clock, retries nothing and prints nothing. Adding one is add
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol, runtime_checkable
 
+from perfsuite.core.canary import Canary
 from perfsuite.core.errors import OptionError
 from perfsuite.core.recording import Evidence, Memory
 from perfsuite.core.sample import Chunk, Request
@@ -78,10 +79,40 @@ class TimesDevice(Protocol):
 
 
 @runtime_checkable
+class SlowsDevice(Protocol):
+    """A strategy that can be slowed on its device, to prove that a gate on device time can go red.
+
+    From the call until `close`, every step keeps the device busy for `fraction` of its own time longer (0: no more);
+    OptionError where there is no device. Steps of a kind that has not run since are not slowed yet: warm up first.
+    """
+
+    def slow_device(self, fraction: float) -> None: ...
+
+
+@runtime_checkable
 class KnowsMemory(Protocol):
     """A strategy that can say what its allocator took since it was opened."""
 
     def memory(self) -> Memory: ...
+
+
+class CarriedCanary(Protocol):
+    """A small fixed workload of perfsuite's own, free of the strategy's code, that runs where the strategy runs.
+
+    `run` returns when it is done; `device_ns` is the device's time for the last run, `None` where the host's is all.
+    """
+
+    canary: Canary
+
+    def run(self) -> None: ...
+    def device_ns(self) -> int | None: ...
+
+
+@runtime_checkable
+class CarriesCanaries(Protocol):
+    """A strategy beside whose blocks more than the host's own canary can be read; asked once, after `open`."""
+
+    def canaries(self) -> Sequence[CarriedCanary]: ...
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ ENTRY_POINT_GROUP = "perfsuite.strategies"
 
 BUILTIN: Mapping[str, str] = MappingProxyType(
     {
+        "cuda-graph": "perfsuite.strategies.cuda_graph:CudaGraphStrategy",
         "eager": "perfsuite.strategies.eager:EagerStrategy",
         "fake": "perfsuite.strategies.fake:FakeStrategy",
     }

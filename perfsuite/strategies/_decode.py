@@ -4,18 +4,20 @@ What differs between strategies is the `Forward` (logits for ids) or, where samp
 the whole `Step` (the next ids for ids). It reads no host clock; the device stamps its own steps.
 """
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from perfsuite.core.errors import OptionError
 from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.workload import SamplingParams
-from perfsuite.strategies._sampler import mark_seen, sample
-
-NS_PER_EVENT_UNIT = 1_000_000  # torch.cuda.Event.elapsed_time gives milliseconds
+from perfsuite.strategies._device_time import Brake, StepKind, Stopwatch
+from perfsuite.strategies._sampler import Draws
+from perfsuite.strategies._transfer import Inlet, Outlet
 
 
 class Forward(Protocol):
@@ -33,8 +35,12 @@ class Forward(Protocol):
 class Step(Protocol):
     """A model's passes with sampling included; both give the next token ids, [B, 1] (int64), on the device."""
 
+    def begin(self, request: Request) -> Tensor:
+        """Get ready for a request: seed the generator, bring the prompts to the device, ids [B, L] (int64)."""
+        ...
+
     def prefill(self, ids: Tensor, sampling: SamplingParams) -> Tensor:
-        """Begin a request: seed the generator, forget what was before, take in the prompts, ids [B, L]."""
+        """Forget what was before and take in what `begin` gave."""
         ...
 
     def decode(self, ids: Tensor) -> Tensor:
@@ -47,30 +53,21 @@ class SampledStep:
 
     def __init__(self, forward: Forward, device: torch.device) -> None:
         self._forward = forward
-        self._generator = torch.Generator(device)
+        self._device = device
+        self._inlet = Inlet(device)
+        self._draws = Draws(device)
         self._sampling = SamplingParams()
-        self._seen_buffer: Tensor | None = None
-        self._seen: Tensor | None = None
+
+    def begin(self, request: Request) -> Tensor:
+        self._draws.seed(request.sampling.seed)
+        return self._inlet.stage(request.prompts).to(self._device, non_blocking=True)
 
     def prefill(self, ids: Tensor, sampling: SamplingParams) -> Tensor:
         self._sampling = sampling
-        self._generator.manual_seed(sampling.seed)
-        logits = self._forward.prefill(ids)
-        self._seen = self._fresh_seen(logits) if sampling.repetition_penalty != 1 else None
-        return self._draw(logits, ids)
+        return self._draws.first(self._forward.prefill(ids), ids, sampling)
 
     def decode(self, ids: Tensor) -> Tensor:
-        return self._draw(self._forward.decode(ids), ids)
-
-    def _draw(self, logits: Tensor, ids: Tensor) -> Tensor:
-        if self._seen is not None:
-            mark_seen(self._seen, ids)
-        return sample(logits, self._seen, self._sampling, self._generator).unsqueeze(1)
-
-    def _fresh_seen(self, logits: Tensor) -> Tensor:
-        if self._seen_buffer is None or self._seen_buffer.shape != logits.shape:
-            self._seen_buffer = torch.zeros_like(logits, dtype=torch.bool)
-        return self._seen_buffer.zero_()
+        return self._draws.next(self._forward.decode(ids), ids, self._sampling)
 
 
 class Decoder:
@@ -80,7 +77,9 @@ class Decoder:
         self._step = step
         self._device = device
         self._eos_token_ids = frozenset(eos_token_ids)
-        self._stopwatch = _Stopwatch(device) if device.type == "cuda" else None
+        self._outlet = Outlet(device)
+        self._stopwatch = Stopwatch(device) if device.type == "cuda" else None
+        self._brake: Brake | None = None
 
     def stream(self, request: Request) -> Iterator[Chunk]:
         """A chunk of one token per row and step. An end-of-sequence id is the last token of its row unless ignored."""
@@ -99,21 +98,28 @@ class Decoder:
                 if not running:
                     return
         finally:
-            if self._device.type == "cuda":
-                torch.cuda.synchronize(self._device)
+            self._come_to_rest()
+
+    def _come_to_rest(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        if self._brake and self._stopwatch:
+            self._brake.learn(self._stopwatch.durations_ns())
 
     def _steps(self, request: Request) -> Iterator[list[int]]:
         """The token of every row, step by step, without end."""
-        prompts = torch.tensor(request.prompts, dtype=torch.int64).to(self._device, non_blocking=True)
-        with self._step_scope():
+        rows, prompt_tokens = len(request.prompts), len(request.prompts[0])
+        prompts = self._step.begin(request)
+        with self._step_scope(StepKind("prefill", rows, prompt_tokens)):
             ids = self._step.prefill(prompts, request.sampling)
+        decoding = StepKind("decode", rows, prompt_tokens)
         while True:
-            yield ids.flatten().tolist()
-            with self._step_scope():
+            yield self._outlet.fetch(ids)
+            with self._step_scope(decoding):
                 ids = self._step.decode(ids)
 
     @contextmanager
-    def _step_scope(self) -> Iterator[None]:
+    def _step_scope(self, kind: StepKind) -> Iterator[None]:
         """Inference mode for one step, never across a yield to the caller; stamped where there is a device."""
         with torch.inference_mode():
             if self._stopwatch is None:
@@ -121,36 +127,29 @@ class Decoder:
                 return
             self._stopwatch.record()
             yield
+            if self._brake:
+                self._brake.apply(kind)
             self._stopwatch.record()
 
     def device_ns(self) -> tuple[int, ...] | None:
         """The device's time for each step of the last request, sampling included; `None` on a CPU."""
         return self._stopwatch.durations_ns() if self._stopwatch else None
 
-
-class _Stopwatch:
-    """Pairs of CUDA events, reused from request to request; read only when the device is idle."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._events: list[torch.cuda.Event] = []
-        self._used = 0
-
-    def reset(self) -> None:
-        self._used = 0
-
-    def record(self) -> None:
-        if self._used == len(self._events):
-            self._events.append(torch.cuda.Event(enable_timing=True))  # type: ignore[no-untyped-call]
-        self._events[self._used].record(torch.cuda.current_stream(self._device))
-        self._used += 1
-
-    def durations_ns(self) -> tuple[int, ...]:
-        pairs = zip(self._events[0 : self._used : 2], self._events[1 : self._used : 2], strict=False)
-        return tuple(round(start.elapsed_time(end) * NS_PER_EVENT_UNIT) for start, end in pairs)
+    def slow_device(self, fraction: float) -> None:
+        """Make every step longer on the device by a fraction of its own time; OptionError without a GPU."""
+        if self._device.type != "cuda":
+            raise OptionError(
+                f"slowing the device needs a GPU, and the model runs on {str(self._device)!r}; use --perf-device cuda"
+            )
+        self._brake = Brake(self._device, fraction) if fraction else None
 
 
 def next_token_logits(forward: Forward, prompts: tuple[tuple[int, ...], ...], device: torch.device) -> Tensor:
     """What a Forward says about the token after each prompt (all of one length): [B, V], float32, on the host."""
     with torch.inference_mode():
         return forward.prefill(torch.tensor(prompts, dtype=torch.int64).to(device)).float().cpu()
+
+
+def last_position_only(model: Any) -> dict[str, int]:
+    """The argument that keeps a transformers model from computing logits that nobody reads; empty if it has none."""
+    return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}

@@ -16,6 +16,7 @@ from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
 from perfsuite.models.device import find_device, free_bytes
 from perfsuite.models.load import LoadedModel, load
 from perfsuite.models.presets import check_positions, positions_of
+from perfsuite.strategies._canary import Canaries, canaries_on
 from perfsuite.strategies._decode import Decoder, Step
 
 
@@ -91,6 +92,14 @@ class InProcess:
 
     def device_ns(self) -> tuple[int, ...] | None:
         return self.decoder.device_ns()
+
+    def canaries(self) -> Canaries:
+        """Perfsuite's own fixed workloads on the model's device."""
+        return canaries_on(self.loaded.device)
+
+    def slow_device(self, fraction: float) -> None:
+        """Make every step longer on the device by a fraction of its own time; OptionError without a GPU."""
+        self.decoder.slow_device(fraction)
 
     def close(self) -> None:
         """Let go of the model and give the device's memory back; the strategy must drop its own references first."""

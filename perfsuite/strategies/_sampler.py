@@ -32,6 +32,40 @@ def probabilities(logits: Tensor, seen: Tensor | None, params: SamplingParams) -
     return weights / weights.sum(dim=-1, keepdim=True)
 
 
+class Draws:
+    """The draws of one request after the other: their generator, and the ids that the penalty falls on.
+
+    `first` and `next` work in place on the same memory for a batch of one size, so that they can be captured.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.generator = torch.Generator(device)
+        self._seen: Tensor | None = None
+
+    def seed(self, seed: int) -> None:
+        """Begin a request. Not for a graph: a captured draw goes on from where the generator is when it is replayed."""
+        self.generator.manual_seed(seed)
+
+    def first(self, logits: Tensor, prompts: Tensor, params: SamplingParams) -> Tensor:
+        """Ids [B, 1] from logits [B, V] after the prompts [B, L]; what was seen before is forgotten."""
+        if params.repetition_penalty != 1:
+            self._seen_of(logits).zero_()
+        return self.next(logits, prompts, params)
+
+    def next(self, logits: Tensor, ids: Tensor, params: SamplingParams) -> Tensor:
+        """Ids [B, 1] from logits [B, V] after the ids [B, L] that the step took in."""
+        seen = None
+        if params.repetition_penalty != 1:
+            seen = self._seen_of(logits)
+            mark_seen(seen, ids)
+        return sample(logits, seen, params, self.generator).unsqueeze(1)
+
+    def _seen_of(self, logits: Tensor) -> Tensor:
+        if self._seen is None or self._seen.shape != logits.shape:
+            self._seen = torch.zeros_like(logits, dtype=torch.bool)
+        return self._seen
+
+
 def mark_seen(seen: Tensor, ids: Tensor) -> None:
     """Mark ids [B, L] in `seen` [B, V] (bool), in place."""
     seen.scatter_(1, ids, True)

@@ -1,6 +1,5 @@
 """Owns the eager strategy: plain transformers with a DynamicCache, one kernel launch after the other."""
 
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,8 @@ from perfsuite.core.recording import Evidence, Memory
 from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
 from perfsuite.measure.strategy import ALL_SAMPLING, Ability
-from perfsuite.strategies._decode import SampledStep, next_token_logits
+from perfsuite.strategies._canary import Canaries
+from perfsuite.strategies._decode import SampledStep, last_position_only, next_token_logits
 from perfsuite.strategies._inprocess import InProcess
 
 
@@ -21,8 +21,7 @@ class EagerForward:
     def __init__(self, model: Any) -> None:
         self._model = model
         self._cache: Any = None
-        takes_limit = "logits_to_keep" in inspect.signature(model.forward).parameters
-        self._limit = {"logits_to_keep": 1} if takes_limit else {}
+        self._limit = last_position_only(model)
 
     def prefill(self, ids: Tensor) -> Tensor:
         self._cache = None  # before the pass, so that two caches never live at once
@@ -76,6 +75,12 @@ class EagerStrategy:
 
     def device_ns(self) -> tuple[int, ...] | None:
         return self._process.device_ns()
+
+    def canaries(self) -> Canaries:
+        return self._process.canaries()
+
+    def slow_device(self, fraction: float) -> None:
+        self._process.slow_device(fraction)
 
     def close(self) -> None:
         self._forward = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perfsuite.core.canary import Canary
 from perfsuite.core.codec import CodecError, decode
 from perfsuite.core.errors import OptionError
 from perfsuite.core.recording import Evidence
@@ -22,6 +23,7 @@ SCRIPT_VARIABLE = "PERFSUITE_FAKE_SCRIPT"
 """Environment variable that holds a script as JSON; fields left out keep their defaults."""
 
 VOCABULARY = 1000
+CANARY_NS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,9 @@ class Script:
 
     A prompt pass takes `prefill_ns` plus `prompt_token_ns` for each prompt token, a step `step_ns`. Every session is
     slower or faster by a log-normal factor with standard deviation `session_sd`, every step by one with `sample_sd`;
-    a share `spike_share` of the steps takes `spike_factor` as long. `seed` -1 draws a new session each time.
+    a share `spike_share` of the steps takes `spike_factor` as long. The host of the script changes its speed every
+    `host_period_ns`, for steps and canary alike, by a log-normal factor with `host_sd`; the device does not notice.
+    `seed` -1 draws a new session each time.
     """
 
     load_ns: int = 1_000_000_000
@@ -39,6 +43,8 @@ class Script:
     step_ns: int = 3_000_000
     session_sd: float = 0.004
     sample_sd: float = 0.01
+    host_sd: float = 0.0
+    host_period_ns: int = 5_000_000_000
     spike_share: float = 0.0
     spike_factor: float = 3.0
     device_share: float = 0.9
@@ -66,6 +72,7 @@ class FakeStrategy:
         self.scripted_clock = ScriptedClock()
         self._noise = np.random.default_rng(None if self._script.seed < 0 else self._script.seed)
         self._session_factor = 1.0
+        self._host = _Host(self._script, self._noise)
         self._device_ns: list[int] = []
 
     def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
@@ -90,11 +97,15 @@ class FakeStrategy:
         factor = self._session_factor * float(np.exp(self._noise.normal(0, self._script.sample_sd)))
         if self._noise.random() < self._script.spike_share:
             factor *= self._script.spike_factor
-        self.scripted_clock.wait_ns(round(nominal_ns * factor))
+        host = self._host.factor(self.scripted_clock.now_ns())
+        self.scripted_clock.wait_ns(round(nominal_ns * factor * host))
         self._device_ns.append(round(nominal_ns * factor * self._script.device_share))
 
     def device_ns(self) -> tuple[int, ...]:
         return tuple(self._device_ns)
+
+    def canaries(self) -> "tuple[_ScriptedCanary, ...]":
+        return (_ScriptedCanary(self._host, self.scripted_clock),)
 
     def facts(self) -> ModelFacts:
         return ModelFacts(
@@ -106,3 +117,37 @@ class FakeStrategy:
 
     def close(self) -> None:
         self._device_ns = []
+
+
+class _Host:
+    """A host whose speed changes by steps; the device does not notice."""
+
+    def __init__(self, script: Script, noise: np.random.Generator) -> None:
+        self._script = script
+        self._noise = noise
+        self._factors: dict[int, float] = {}
+
+    def factor(self, now_ns: int) -> float:
+        """How much slower than usual the host is now."""
+        if not self._script.host_sd:
+            return 1.0
+        period = now_ns // self._script.host_period_ns
+        if period not in self._factors:
+            self._factors[period] = float(np.exp(self._noise.normal(0, self._script.host_sd)))
+        return self._factors[period]
+
+
+class _ScriptedCanary:
+    """A millisecond of the scripted host's time."""
+
+    canary = Canary.HOST
+
+    def __init__(self, host: _Host, clock: ScriptedClock) -> None:
+        self._host = host
+        self._clock = clock
+
+    def run(self) -> None:
+        self._clock.wait_ns(round(CANARY_NS * self._host.factor(self._clock.now_ns())))
+
+    def device_ns(self) -> None:
+        return None

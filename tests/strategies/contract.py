@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import pytest
+import torch
+
 from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.workload import ModelSpec, SamplingParams
 from perfsuite.measure.strategy import Strategy
@@ -13,19 +16,32 @@ TINY = ModelSpec(name="tiny", device="cpu")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A strategy under the contract: its reference and a model that it can open in a second on a CPU."""
+    """A strategy under the contract: its reference and a model that it can open in a second, on a CPU if it can."""
 
     reference: str
     model: ModelSpec = TINY
+    needs_gpu: bool = False
 
     def __str__(self) -> str:
         return self.reference.rpartition(":")[2]
 
 
 SUBJECTS = (
+    Subject(
+        reference="perfsuite.strategies.cuda_graph:CudaGraphStrategy", model=ModelSpec(name="tiny"), needs_gpu=True
+    ),
     Subject(reference="perfsuite.strategies.eager:EagerStrategy"),
     Subject(reference="perfsuite.strategies.fake:FakeStrategy"),
 )
+
+
+def parameters():
+    """Every subject as a test's parameter; those that need a GPU are skipped where there is none."""
+    no_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+    return [
+        pytest.param(subject, id=str(subject), marks=[pytest.mark.gpu, no_gpu] if subject.needs_gpu else [])
+        for subject in SUBJECTS
+    ]
 
 
 def request(batch: int = 1, output_tokens: int = 5, sampling: SamplingParams = GREEDY) -> Request:

@@ -7,12 +7,12 @@ import pytest
 from perfsuite.core.recording import Evidence, Memory
 from perfsuite.core.workload import SamplingParams, Workload
 from perfsuite.measure.strategy import Ability, KnowsMemory, TimesDevice, create, opened
-from tests.strategies.contract import SUBJECTS, answer, request, rows
+from tests.strategies.contract import answer, parameters, request, rows
 
 WORKLOADS = (Workload(prompt_tokens=10, output_tokens=5), Workload(prompt_tokens=10, output_tokens=5, batch_size=3))
 SAMPLED = SamplingParams(temperature=1.0)
 
-pytestmark = pytest.mark.parametrize("subject", SUBJECTS, ids=str, scope="module")
+pytestmark = pytest.mark.parametrize("subject", parameters(), scope="module")
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from perfsuite.core.errors import OptionError
 from perfsuite.core.sample import Request
 from perfsuite.core.workload import SamplingParams
 from perfsuite.strategies._decode import Decoder, SampledStep, next_token_logits
@@ -19,6 +20,9 @@ class ScriptedStep:
         self._tokens = [torch.tensor(step).unsqueeze(1) for step in tokens]
         self.asked = []
         self.inference = []
+
+    def begin(self, request):
+        return torch.tensor(request.prompts)
 
     def prefill(self, ids, sampling):
         return self._next(("prefill", ids.tolist(), sampling))
@@ -173,6 +177,11 @@ def test_the_seed_of_the_request_decides_the_draw():
 def test_logits_of_the_next_token_are_single_precision_on_the_host():
     logits = next_token_logits(CountingForward(), ((3, 4), (5, 6)), CPU)
     assert (logits.dtype, logits.argmax(dim=1).tolist()) == (torch.float32, [5, 7])
+
+
+def test_a_cpu_cannot_be_slowed():
+    with pytest.raises(OptionError, match="slowing the device needs a GPU, and the model runs on 'cpu'"):
+        Decoder(ScriptedStep(), CPU, ()).slow_device(0.1)
 
 
 @pytest.mark.gpu

@@ -13,19 +13,10 @@ from perfsuite.core.sample import Request
 from perfsuite.core.workload import DEFAULT_SAMPLING, ModelSpec, SamplingParams, Workload
 from perfsuite.measure.strategy import opened
 from perfsuite.strategies.eager import EagerForward, EagerStrategy
+from tests.strategies.families import FAMILIES, small_model
 
 TINY = ModelSpec(name="tiny", device="cpu")
 PROMPTS = (tuple(range(10, 30)), tuple(range(200, 220)))
-SMALL = {
-    "llama": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4},
-    "qwen2": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    | {"num_key_value_heads": 2},
-    "mistral": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    | {"num_key_value_heads": 2, "head_dim": 8, "sliding_window": 16},
-    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4},
-    "opt": {"hidden_size": 32, "ffn_dim": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    | {"word_embed_proj_dim": 32},
-}
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +58,9 @@ def test_greedy_tokens_are_those_of_generate(tiny, prompts, penalty):
     assert len(set(ours[0])) > 10
 
 
-@pytest.mark.parametrize("kind", SMALL)
+@pytest.mark.parametrize("kind", FAMILIES)
 def test_greedy_tokens_are_those_of_generate_in_every_family(tmp_path, kind):
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        kind, vocab_size=300, max_position_embeddings=64, initializer_range=0.3, **SMALL[kind]
-    )
-    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    small_model(kind).save_pretrained(tmp_path)
     with opened(EagerStrategy(), ModelSpec(name=str(tmp_path), device="cpu")) as strategy:
         ours = tokens_of(strategy, PROMPTS, 16, temperature=0)
         assert ours == generated(model_of(strategy), PROMPTS, 16)

@@ -1,0 +1,151 @@
+"""Owns the step over memory that never moves: prompts, last ids, cache and seen ids of each batch size.
+
+What runs a pass is given from outside: as it is, or captured in a graph. It must not know which.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from perfsuite.core.errors import StrategyUnavailableError
+from perfsuite.core.sample import Request
+from perfsuite.core.units import format_bytes
+from perfsuite.core.workload import SamplingParams, Workload
+from perfsuite.models.device import free_bytes
+from perfsuite.strategies._sampler import Draws
+from perfsuite.strategies._static import StaticForward
+from perfsuite.strategies._transfer import Inlet
+
+Run = Callable[[], None]
+Prepare = Callable[[Run, torch.Generator], Run]
+"""Makes of a pass, and of the generator that it draws from, what is run at each step."""
+
+LENGTH_MULTIPLE = 64
+"""Cache lengths are rounded up to this, so that attention kernels find them aligned."""
+
+
+def as_it_is(run: Run, _: torch.Generator) -> Run:
+    """The pass itself, kernel by kernel."""
+    return run
+
+
+class Lane:
+    """Everything of one batch size that stays where it is in memory, and the passes over it.
+
+    `ids` [B, 1] (int64) is what the last pass drew, and what a decode pass takes in.
+    """
+
+    def __init__(self, model: Any, rows: int, length: int) -> None:
+        self.forward = StaticForward(model, length)
+        self.draws = Draws(model.device)
+        self.ids = torch.zeros((rows, 1), dtype=torch.int64, device=model.device)
+        self.prepared: dict[tuple[float, ...], Run] = {}
+        self._prompts: dict[int, Tensor] = {}
+
+    def prompts(self, tokens: int) -> Tensor:
+        """Where prompts of so many tokens go, [B, tokens] (int64)."""
+        if tokens not in self._prompts:
+            self._prompts[tokens] = self.ids.new_zeros((len(self.ids), tokens))
+        return self._prompts[tokens]
+
+    @torch.inference_mode(mode=False)
+    @torch.no_grad()
+    def prefill(self, tokens: int, sampling: SamplingParams) -> None:
+        prompts = self.prompts(tokens)
+        self.ids.copy_(self.draws.first(self.forward.prefill(prompts), prompts, sampling))
+
+    @torch.inference_mode(mode=False)
+    @torch.no_grad()
+    def decode(self, sampling: SamplingParams) -> None:
+        self.ids.copy_(self.draws.next(self.forward.decode(self.ids), self.ids, sampling))
+
+
+class StaticStep:
+    """A Step of prepared passes: one for each prompt length and one for decoding, by batch size and sampling.
+
+    `expect` prepares what a run will ask for; anything else is prepared when it is first asked for.
+    """
+
+    def __init__(self, model: Any, prepare: Prepare = as_it_is) -> None:
+        self._model = model
+        self._prepare = prepare
+        self._inlet = Inlet(model.device)
+        self._lanes: dict[int, Lane] = {}
+        self._lane: Lane | None = None
+        self._prefill: Run | None = None
+        self._decode: Run | None = None
+
+    def expect(self, workloads: Iterable[Workload]) -> None:
+        """Prepare for these, the largest first, so that the smaller ones find their memory already there."""
+        largest_first = sorted(workloads, key=lambda each: (each.batch_size, each.prompt_tokens), reverse=True)
+        for workload in sorted(largest_first, key=lambda each: each.total_tokens, reverse=True):
+            self.lane(workload.batch_size, workload.total_tokens)
+        for workload in largest_first:
+            lane = self._lanes[workload.batch_size]
+            self._prefill_of(lane, workload.prompt_tokens, workload.sampling)
+        for workload in largest_first:
+            self._decode_of(self._lanes[workload.batch_size], workload.sampling)
+
+    def lane(self, rows: int, positions: int) -> Lane:
+        """The lane of a batch size; a new one, with nothing prepared, where there is none or it is too short."""
+        lane = self._lanes.get(rows)
+        if lane is None or lane.forward.length < positions:
+            lane = self._lane = self._prefill = self._decode = None  # its memory goes before the new one comes
+            self._lanes.pop(rows, None)
+            lane = self._lanes[rows] = Lane(self._model, rows, -(-positions // LENGTH_MULTIPLE) * LENGTH_MULTIPLE)
+        return lane
+
+    def begin(self, request: Request) -> Tensor:
+        rows, tokens = len(request.prompts), len(request.prompts[0])
+        lane = self._lane = self.lane(rows, tokens + request.output_tokens)
+        self._prefill = self._prefill_of(lane, tokens, request.sampling)
+        self._decode = self._decode_of(lane, request.sampling)
+        lane.draws.seed(request.sampling.seed)
+        return lane.prompts(tokens).copy_(self._inlet.stage(request.prompts), non_blocking=True)
+
+    def prefill(self, ids: Tensor, sampling: SamplingParams) -> Tensor:
+        return self._run(self._prefill)
+
+    def decode(self, ids: Tensor) -> Tensor:
+        return self._run(self._decode)
+
+    def _run(self, prepared: Run | None) -> Tensor:
+        if prepared is None or self._lane is None:
+            raise RuntimeError("no request has begun")
+        prepared()
+        return self._lane.ids
+
+    @property
+    def cache_lengths(self) -> tuple[int, ...]:
+        """Positions of the caches, one for each batch size, the smallest batch first."""
+        return tuple(lane.forward.length for _, lane in sorted(self._lanes.items()))
+
+    def _prefill_of(self, lane: Lane, tokens: int, sampling: SamplingParams) -> Run:
+        return self._prepared(lane, tokens, sampling, lambda: lane.prefill(tokens, sampling))
+
+    def _decode_of(self, lane: Lane, sampling: SamplingParams) -> Run:
+        """To be asked for after a prefill, whose first pass lays out the cache."""
+        return self._prepared(lane, 0, sampling, lambda: lane.decode(sampling))
+
+    def _prepared(self, lane: Lane, tokens: int, sampling: SamplingParams, run: Run) -> Run:
+        kind = (tokens, sampling.temperature, sampling.top_k, sampling.top_p, sampling.repetition_penalty)
+        if kind not in lane.prepared:
+            lane.forward.rewind()
+            try:
+                lane.prepared[kind] = self._prepare(run, lane.draws.generator)
+            except torch.OutOfMemoryError as error:
+                raise StrategyUnavailableError(self._out_of_memory(lane, tokens)) from error
+        return lane.prepared[kind]
+
+    def _out_of_memory(self, lane: Lane, tokens: int) -> str:
+        device, rows, length = self._model.device, len(lane.ids), lane.forward.length
+        weights = sum(parameter.numel() * parameter.element_size() for parameter in self._model.parameters())
+        asked = f"the prefill of {tokens} tokens" if tokens else "a decode step"
+        return (
+            f"{device} is out of memory preparing {asked} for a batch of {rows}: the weights take "
+            f"{format_bytes(weights)}, the cache of {length} positions {format_bytes(lane.forward.cache_bytes)}, "
+            f"{format_bytes(free_bytes(device) or 0)} are free; lower the batch size, the prompt or output length, or "
+            "free the GPU"
+        )

@@ -1,0 +1,264 @@
+"""Passes over memory that never moves give what plain passes give, and prepare what a run will ask for."""
+
+import copy
+
+import pytest
+import torch
+
+from perfsuite.core.errors import StrategyUnavailableError
+from perfsuite.core.sample import Request
+from perfsuite.core.workload import DEFAULT_SAMPLING, SamplingParams, Workload
+from perfsuite.strategies._decode import Decoder, SampledStep, next_token_logits
+from perfsuite.strategies._sampler import sample
+from perfsuite.strategies._static import ATTENTION, StaticForward, require_static_cache, use_static_attention
+from perfsuite.strategies._static_step import Lane, StaticStep
+from perfsuite.strategies.eager import EagerForward
+from tests.strategies.families import STATIC, small_model
+
+CPU = torch.device("cpu")
+GREEDY = SamplingParams(temperature=0)
+FLAT = SamplingParams(temperature=1e6, repetition_penalty=1.1)
+
+
+class Recorder:
+    """Prepares passes as they are and keeps their number."""
+
+    def __init__(self):
+        self.prepared = 0
+
+    def __call__(self, run, generator):
+        self.prepared += 1
+        return run
+
+
+@pytest.fixture(scope="module")
+def llama():
+    return small_model("llama")
+
+
+def static(model):
+    model = copy.deepcopy(model)
+    use_static_attention(model)
+    return model
+
+
+def request(tokens=20, rows=1, output_tokens=20, sampling=GREEDY):
+    drawn = torch.randint(3, 300, (rows, tokens), generator=torch.Generator().manual_seed(tokens)).tolist()
+    return Request(prompts=tuple(map(tuple, drawn)), output_tokens=output_tokens, sampling=sampling)
+
+
+def answer(step, asked):
+    return [chunk.token_ids[0] for chunk in Decoder(step, CPU, ()).stream(asked)]
+
+
+@pytest.mark.parametrize("kind", STATIC)
+def test_greedy_tokens_are_those_of_eager_in_every_family(kind):
+    model = small_model(kind)
+    eager, step = SampledStep(EagerForward(model), CPU), StaticStep(static(model))
+    for asked in (request(7), request(40), request(1, rows=3), request(20, rows=3)):
+        tokens = answer(step, asked)
+        assert tokens == answer(eager, asked)
+        assert len(set(tokens)) > 3
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_with_every_option_on_the_same_seed_draws_what_eager_draws(llama, rows):
+    asked = request(rows=rows, sampling=DEFAULT_SAMPLING)
+    assert answer(StaticStep(static(llama)), asked) == answer(SampledStep(EagerForward(llama), CPU), asked)
+
+
+def test_the_seed_of_the_request_decides_the_draws(llama):
+    step = StaticStep(static(llama))
+    other = SamplingParams(temperature=1e6, repetition_penalty=1.1, seed=1)
+    first, between, again = (answer(step, request(sampling=sampling)) for sampling in (FLAT, other, FLAT))
+    assert first == again != between
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, FLAT], ids=["greedy", "flat"])
+def test_what_a_longer_request_left_behind_does_not_matter(llama, sampling):
+    step, asked = StaticStep(static(llama)), request(5, output_tokens=10, sampling=sampling)
+    answer(step, request(40, sampling=sampling))
+    assert answer(step, asked) == answer(StaticStep(static(llama)), asked)
+
+
+def test_an_abandoned_request_does_not_disturb_the_next(llama):
+    step, asked = StaticStep(static(llama)), request(sampling=FLAT)
+    expected = answer(step, asked)
+    abandoned = Decoder(step, CPU, ()).stream(request(sampling=FLAT))
+    next(abandoned)
+    abandoned.close()
+    assert answer(step, asked) == expected
+
+
+def test_logits_are_those_of_the_model(llama):
+    asked = request(rows=2)
+    logits = next_token_logits(StaticForward(static(llama), 64), asked.prompts, CPU)
+    expected = llama(torch.tensor(asked.prompts)).logits[:, -1]
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
+
+
+def test_logits_between_requests_do_not_disturb_the_next(llama):
+    step, asked = StaticStep(static(llama)), request()
+    expected = answer(step, asked)
+    next_token_logits(step.lane(1, 30).forward, request(30).prompts, CPU)
+    assert answer(step, asked) == expected
+
+
+def test_what_is_expected_is_prepared_once(llama):
+    prepare = Recorder()
+    step = StaticStep(static(llama), prepare)
+    step.expect(Workload(prompt_tokens=tokens, output_tokens=20, sampling=GREEDY) for tokens in (5, 20))
+    assert prepare.prepared == 3  # two prefills, one decode
+    for tokens in (5, 20, 5):
+        answer(step, request(tokens))
+    assert prepare.prepared == 3
+
+
+def test_the_largest_prefills_come_first_and_decoding_last(llama, monkeypatch):
+    passes = []
+
+    def prepare(run, generator):
+        run()
+        return run
+
+    monkeypatch.setattr(Lane, "prefill", lambda lane, tokens, sampling: passes.append((len(lane.ids), tokens)))
+    monkeypatch.setattr(Lane, "decode", lambda lane, sampling: passes.append((len(lane.ids), "decode")))
+    sizes = ((1, 20), (4, 5), (1, 5), (4, 20))
+    StaticStep(static(llama), prepare).expect(
+        Workload(prompt_tokens=tokens, batch_size=rows, sampling=GREEDY) for rows, tokens in sizes
+    )
+    assert passes == [(4, 20), (4, 5), (1, 20), (1, 5), (4, "decode"), (1, "decode")]
+
+
+@pytest.mark.parametrize(
+    ("asked", "more"),
+    [
+        (request(6), 1),
+        (request(5, sampling=FLAT), 2),
+        (request(5, rows=2), 2),
+        (request(5, sampling=SamplingParams(temperature=0, seed=9)), 0),
+    ],
+    ids=["length", "sampling", "batch", "seed"],
+)
+def test_what_was_not_expected_is_prepared_when_it_is_asked_for(llama, asked, more):
+    prepare = Recorder()
+    step = StaticStep(static(llama), prepare)
+    step.expect([Workload(prompt_tokens=5, output_tokens=20, sampling=GREEDY)])
+    for _ in range(2):
+        answer(step, asked)
+    assert prepare.prepared == 2 + more
+
+
+def test_caches_are_as_long_as_the_longest_workload_of_their_batch_size(llama):
+    step = StaticStep(static(llama))
+    step.expect(
+        Workload(prompt_tokens=tokens, output_tokens=20, batch_size=rows) for tokens, rows in ((5, 1), (50, 1), (5, 2))
+    )
+    assert step.cache_lengths == (128, 64)
+
+
+def test_a_request_longer_than_the_cache_gets_a_longer_one(llama):
+    step, asked = StaticStep(static(llama)), request(50, output_tokens=30)
+    answer(step, request(5))
+    assert answer(step, asked) == answer(SampledStep(EagerForward(llama), CPU), asked)
+    assert step.cache_lengths == (128,)
+
+
+def test_nothing_moves_from_request_to_request(llama):
+    step = StaticStep(static(llama))
+    places = set()
+    for tokens in (5, 20, 5):
+        prompts = step.begin(request(5))
+        ids = step.prefill(prompts, GREEDY)
+        lane = step.lane(1, 40)
+        held = [tensor for layer in lane.forward._layers for tensor in (layer.keys, layer.values)]
+        places.add(tuple(tensor.data_ptr() for tensor in (prompts, ids, step.decode(ids), *held)))
+        answer(step, request(tokens))
+    assert len(places) == 1
+
+
+@pytest.mark.parametrize("kind", STATIC)
+def test_a_pass_asks_the_device_for_nothing(monkeypatch, kind):
+    """Tensors without values stand in for those of a device: whoever reads one of them fails."""
+    monkeypatch.setattr("transformers.utils.import_utils.is_cuda_stream_capturing", lambda: True)
+    model = small_model(kind).to("meta")
+    use_static_attention(model)
+    forward, ids = StaticForward(model, 64), torch.zeros(2, 40, dtype=torch.int64, device="meta")
+    for logits in (forward.prefill(ids), forward.decode(ids[:, :1])):
+        assert logits.shape == (2, 300)
+        assert sample(logits, torch.zeros_like(logits, dtype=torch.bool), DEFAULT_SAMPLING, None).shape == (2,)
+
+
+def test_a_prefill_needs_no_mask_where_causal_attention_will_do(llama, monkeypatch):
+    masks = []
+    model = static(llama)
+    attend = torch.nn.functional.scaled_dot_product_attention
+    monkeypatch.setattr("transformers.utils.import_utils.is_cuda_stream_capturing", lambda: True)
+    monkeypatch.setattr(
+        torch.nn.functional,
+        "scaled_dot_product_attention",
+        lambda *states, attn_mask, **options: (
+            masks.append((attn_mask is None, options["is_causal"])) or attend(*states, attn_mask=attn_mask, **options)
+        ),
+    )
+    forward, ids = StaticForward(model, 64), torch.ones(1, 20, dtype=torch.int64)
+    forward.prefill(ids)
+    forward.decode(ids[:, :1])
+    assert masks == [(True, True)] * 2 + [(False, False)] * 2
+
+
+def test_static_attention_replaces_sdpa_only(llama):
+    plain = copy.deepcopy(llama)
+    plain.set_attn_implementation("eager")
+    use_static_attention(plain)
+    assert (static(llama).config._attn_implementation, plain.config._attn_implementation) == (ATTENTION, "eager")
+
+
+def test_eager_attention_gives_the_same_tokens(llama):
+    plain = copy.deepcopy(llama)
+    plain.set_attn_implementation("eager")
+    assert answer(StaticStep(plain), request(30)) == answer(SampledStep(EagerForward(plain), CPU), request(30))
+
+
+@pytest.mark.parametrize("kind", STATIC)
+def test_models_with_a_static_cache_are_accepted(kind):
+    require_static_cache(small_model(kind))
+
+
+def test_a_model_without_a_key_value_cache_is_refused():
+    with pytest.raises(StrategyUnavailableError, match=r"'mamba' model cannot keep its cache at a fixed length.*eager"):
+        require_static_cache(small_model("mamba"))
+
+
+def test_attention_that_cannot_be_masked_is_refused(llama):
+    model = copy.deepcopy(llama)
+    model.config._attn_implementation = "flash_attention_2"
+    with pytest.raises(StrategyUnavailableError, match="'flash_attention_2' cannot be masked"):
+        require_static_cache(model)
+
+
+def test_running_out_of_memory_says_the_sizes_and_what_to_lower(llama):
+    def exhaust(run, generator):
+        run()
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(
+        StrategyUnavailableError,
+        match=r"cpu is out of memory preparing the prefill of 20 tokens for a batch of 2: the weights take 0 MiB, "
+        r"the cache of 64 positions 0 MiB, 0 MiB are free; lower the batch size, the prompt or output length",
+    ):
+        answer(StaticStep(static(llama), exhaust), request(rows=2))
+
+
+def test_the_cache_is_counted_with_all_its_layers(llama):
+    forward = StaticForward(static(llama), 64)
+    assert forward.cache_bytes == 0
+    forward.prefill(torch.ones(3, 5, dtype=torch.int64))
+    assert (
+        forward.cache_bytes == 2 * 2 * 3 * 2 * 64 * 8 * 4
+    )  # layers, keys and values, rows, heads, length, width, bytes
+
+
+def test_a_step_without_a_request_is_refused(llama):
+    with pytest.raises(RuntimeError, match="no request has begun"):
+        StaticStep(static(llama)).decode(torch.zeros(1, 1))
