@@ -6,6 +6,7 @@ rather than compared with. Which baseline may judge which recording is not decid
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment
 from perfsuite.disk import explain, try_writing, write_whole
 
+WITHOUT_CANARIES = 1
 RESTORE = "restore it with git checkout, or record it again with: pytest --save-baseline"
 
 
@@ -54,6 +56,16 @@ class BaselineStore:
     def cells(self, device: str) -> tuple[str, ...]:
         """Ids of the cells stored for a device (an `Environment.slug`), sorted: 'eager/tiny/p100-o32'."""
         return tuple(sorted(_cell_id(path) for path in (self.directory / device).glob("*/*/*.json")))
+
+    def devices(self) -> tuple[str, ...]:
+        """Names of the folders that hold baselines, sorted: 'nvidia-h100-80gb-hbm3'."""
+        return tuple(path.name for path in self._subfolders() if self.cells(path.name))
+
+    def load_all(self, device: str) -> tuple[Baseline, ...]:
+        """Every baseline stored for a device (a folder's name), in the order of their ids, p50 before p100."""
+        paths = (self.directory / device).glob("*/*/*.json")
+        found = (_load(path) for path in sorted(paths, key=_reading_order))
+        return tuple(baseline for baseline in found if baseline is not None)
 
     def check_writable(self, cells: Iterable[Cell] = ()) -> None:
         """BaselineError, before anything is measured, if the baselines of these cells could not be saved here."""
@@ -113,20 +125,29 @@ def _is_truncated(error: json.JSONDecodeError) -> bool:
 
 
 def _baseline(data: dict[str, Any], path: Path) -> Baseline:
-    if data["schema"] != SCHEMA:
+    if data["schema"] not in (WITHOUT_CANARIES, SCHEMA):
         raise BaselineError(
-            f"{path}: schema {data['schema']!r}; this perfsuite reads {SCHEMA}; "
+            f"{path}: schema {data['schema']!r}; this perfsuite reads {WITHOUT_CANARIES} and {SCHEMA}; "
             "upgrade perfsuite, or record again with: pytest --save-baseline"
         )
     if set(data) != {"schema", "digest", "baseline"}:
         raise BaselineError(f"{path}: it must hold 'schema', 'digest' and 'baseline' and nothing else; {RESTORE}")
     try:
-        baseline = decode(Baseline, data["baseline"], where="baseline")
+        body = data["baseline"] if data["schema"] == SCHEMA else _with_canaries(data["baseline"])
+        baseline = decode(Baseline, body, where="baseline")
     except (CodecError, PerfsuiteError) as error:
         raise BaselineError(f"{path}: {error}; {RESTORE}") from error
     if data["digest"] != _digest({"schema": data["schema"], "baseline": data["baseline"]}):
         raise BaselineError(f"{path}: was edited by hand or damaged (its digest differs); {RESTORE}")
     return baseline
+
+
+def _with_canaries(body: Any) -> Any:
+    """A body of layout 1 in today's layout: no canary was read, every sample counts raw."""
+    if not isinstance(body, dict) or not isinstance(body.get("recordings"), list):
+        return body  # decoding says what is wrong with it
+    recordings = [{"canaries": [], **r} if isinstance(r, dict) else r for r in body["recordings"]]
+    return {"modes": {}, "later": [], **body, "recordings": recordings}
 
 
 def _device_name(path: Path, folder: str) -> str:
@@ -140,3 +161,9 @@ def _device_name(path: Path, folder: str) -> str:
 def _cell_id(path: Path) -> str:
     model, strategy = path.parts[-3:-1]
     return f"{strategy}/{model}/{path.name.removesuffix('.json')}"
+
+
+def _reading_order(path: Path) -> list[tuple[int, str]]:
+    """Numbers in a path by their size."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

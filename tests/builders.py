@@ -3,11 +3,13 @@
 Without noise sample i of a recording takes exactly `ttft_ms` (prefill) and adds `tpot_ms` per later token (decode).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from perfsuite.core.baseline import Baseline
+from perfsuite.core.canary import Canary, CanaryReading
 from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment, Memory, Recording, StartupPhase
 from perfsuite.core.sample import Failure, Phase, Sample
@@ -111,6 +113,33 @@ def make_recording(
 def make_sessions(recording: Recording, count: int) -> tuple[Recording, ...]:
     """The recording `count` times, as sessions 0, 1, 2 … with the same samples."""
     return tuple(replace(recording, session=session) for session in range(count))
+
+
+def make_readings(ms_by_canary: Mapping[Canary, Sequence[float]]) -> tuple[CanaryReading, ...]:
+    """The reading of each canary beside block 0, 1, 2 …, in milliseconds; 0 where it was not read."""
+    return tuple(
+        CanaryReading(block=block, canary=canary, duration_ns=round(ms * NS_PER_MS))
+        for canary, readings in ms_by_canary.items()
+        for block, ms in enumerate(readings)
+        if ms
+    )
+
+
+def make_block_recording(
+    ttft_ms: Sequence[Sequence[float]],
+    canaries: Mapping[Canary, Sequence[float]] | None = None,
+    *,
+    session: int = 0,
+    device: bool = False,
+) -> Recording:
+    """One-token requests alone: block b holds the times of `ttft_ms[b]`, and `canaries` their readings beside it."""
+    samples = tuple(
+        make_sample(Phase.PREFILL, 1, ttft_ms=ms, block=block, device=device)
+        for block, times in enumerate(ttft_ms)
+        for ms in times
+    )
+    made = make_recording(session=session)
+    return replace(made, samples=samples, canaries=make_readings(canaries or {}))
 
 
 def make_baseline(*recordings: Recording, sessions: int = 5, commit: str = "abc1234") -> Baseline:

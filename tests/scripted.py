@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from perfsuite.core.errors import ModelLoadError, StrategyUnavailableError
 from perfsuite.core.recording import Evidence
@@ -13,6 +14,7 @@ from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
 from perfsuite.measure.clock import ScriptedClock
 from perfsuite.measure.strategy import Ability
+from perfsuite.strategies.fake import FakeStrategy, script_from_environment
 
 MS = 1_000_000
 
@@ -143,3 +145,14 @@ class DiesMidLine(Scripted):
                 os.write(descriptor, b'{"progress": {"sta')
         os.kill(os.getpid(), signal.SIGKILL)
         return super().stream(request)
+
+
+class Repeatable(FakeStrategy):
+    """The scripted strategy with seed 0 in the first session of a folder, 1 in the next and so on."""
+
+    def __init__(self) -> None:
+        tally = Path("sessions.tally")
+        seed = tally.stat().st_size if tally.exists() else 0
+        with tally.open("a") as file:
+            file.write("|")
+        super().__init__(replace(script_from_environment(), seed=seed))

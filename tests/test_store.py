@@ -1,18 +1,34 @@
 import errno
+import hashlib
 import json
 import os
 import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from perfsuite.core.baseline import Baseline
+from perfsuite.core.canary import RAW, Canary, Mode
+from perfsuite.core.codec import decode
 from perfsuite.core.errors import BaselineError
+from perfsuite.core.matrix import Cell
+from perfsuite.core.metrics import parse_metric
+from perfsuite.core.recording import Environment
 from perfsuite.store import BaselineStore
-from tests.builders import H100, make_baseline, make_cell, make_environment, make_recording
+from tests.builders import (
+    H100,
+    make_baseline,
+    make_block_recording,
+    make_cell,
+    make_environment,
+    make_recording,
+    make_sessions,
+)
 
 A100 = "NVIDIA A100-SXM4-40GB"
 
@@ -133,7 +149,7 @@ def test_a_truncated_file_is_refused_as_ending_too_early(store: BaselineStore, k
 def test_a_foreign_schema_is_refused_with_both_numbers(store: BaselineStore) -> None:
     edit(store.save(make_baseline()), lambda data: data.update(schema=7))
     assert refusal(store) == (
-        "schema 7; this perfsuite reads 1; upgrade perfsuite, or record again with: pytest --save-baseline"
+        "schema 7; this perfsuite reads 1 and 2; upgrade perfsuite, or record again with: pytest --save-baseline"
     )
 
 
@@ -290,3 +306,118 @@ def test_a_file_in_the_way_fails_the_check(tmp_path: Path, below: str) -> None:
 def test_a_folder_nobody_may_write_to_fails_the_check() -> None:
     with pytest.raises(BaselineError, match=r"^/proc/baselines: no baseline can be saved here"):
         BaselineStore(Path("/proc/baselines")).check_writable()
+
+
+HOST_MODE = Mode(canary=Canary.HOST, weight=0.6, reference_ns=1e6)
+
+
+def make_divided() -> Baseline:
+    """Three sessions beside a host canary of 1 ms, by which TTFT is divided, and one later session."""
+    recording = make_block_recording([[40.0], [41.0]], {Canary.HOST: (1.0, 1.5)})
+    baseline = make_baseline(*make_sessions(recording, 3))
+    return replace(baseline, modes={"ttft.p50": HOST_MODE}, later=(recording,))
+
+
+def seal(data: dict[str, Any]) -> None:
+    """The digest that belongs to the rest."""
+    body = {"schema": data["schema"], "baseline": data["baseline"]}
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    data["digest"] = hashlib.sha256(text.encode()).hexdigest()
+
+
+def to_layout_1(data: dict[str, Any]) -> None:
+    """As it was written before there were canaries."""
+    data["schema"] = 1
+    for recording in data["baseline"]["recordings"]:
+        del recording["canaries"]
+    del data["baseline"]["modes"]
+    del data["baseline"]["later"]
+    seal(data)
+
+
+def test_canaries_modes_and_later_sessions_are_loaded_as_they_were(store: BaselineStore) -> None:
+    store.save(make_divided())
+    assert load(store) == make_divided()
+
+
+def test_a_file_of_layout_1_is_loaded_without_canaries_and_judged_raw(store: BaselineStore) -> None:
+    edit(store.save(make_baseline()), to_layout_1)
+    loaded = load(store)
+    assert loaded == make_baseline()
+    assert isinstance(loaded, Baseline)
+    assert (loaded.mode(parse_metric("ttft.p50", where="test")), loaded.later) == (RAW, ())
+
+
+def test_a_number_edited_by_hand_in_layout_1_is_noticed(store: BaselineStore) -> None:
+    path = store.save(make_baseline())
+    edit(path, to_layout_1)
+    path.write_text(path.read_text().replace("40000000", "50000000", 1))
+    assert refusal(store).startswith("was edited by hand or damaged (its digest differs)")
+
+
+def test_a_layout_1_file_is_saved_again_in_today_s_layout(store: BaselineStore) -> None:
+    path = store.save(make_baseline())
+    edit(path, to_layout_1)
+    loaded = load(store)
+    assert isinstance(loaded, Baseline)
+    store.save(loaded)
+    assert json.loads(path.read_text())["schema"] == 2
+
+
+STORED = sorted((Path(__file__).parents[1] / "baselines").glob("*/*/*/p10-*.json"))
+
+
+@pytest.mark.parametrize("path", STORED, ids=["/".join(path.parts[-4:-1]) for path in STORED])
+def test_a_baseline_of_the_repository_is_read_whatever_its_layout(path: Path) -> None:
+    body = json.loads(path.read_text())["baseline"]
+    cell = decode(Cell, body["cell"])
+    environment = decode(Environment, body["recordings"][0]["environment"])
+    loaded = BaselineStore(path.parents[3]).load(cell, environment)
+    assert isinstance(loaded, Baseline)
+    assert len(loaded.recordings) == len(body["recordings"])
+
+
+def mode_of(data: dict[str, Any]) -> dict[str, Any]:
+    mode: dict[str, Any] = data["baseline"]["modes"]["ttft.p50"]
+    return mode
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"canary": "moon"},
+            "baseline.modes.ttft.p50.canary: 'moon' is none of host, forward, graph, device; restore it",
+        ),
+        ({"weight": 0}, "baseline.modes.ttft.p50: mode: weight 0.0 and reference 1000000.0 ns are not allowed; the "),
+        ({"weight": float("nan")}, "baseline.modes.ttft.p50.weight: expected a finite number, found nan; restore it"),
+        ({"weight": 3}, "baseline.modes.ttft.p50: mode: weight 3.0 and reference"),
+        ({"reference_ns": 0}, "baseline.modes.ttft.p50: mode: weight 0.6 and reference 0.0 ns are not allowed; the "),
+        ({"reference_ns": float("inf")}, "baseline.modes.ttft.p50.reference_ns: expected a finite number, found inf; "),
+        ({"canary": None}, "baseline.modes.ttft.p50: mode: raw samples have no weight, found 0.6; restore it"),
+        ({"weight": "1"}, "baseline.modes.ttft.p50.weight: expected float, found '1'; restore it"),
+    ],
+)
+def test_a_mode_that_cannot_be_is_refused_with_its_place(
+    store: BaselineStore, change: dict[str, Any], words: str
+) -> None:
+    edit(store.save(make_divided()), lambda data: mode_of(data).update(change))
+    assert refusal(store).startswith(words)
+
+
+def test_a_mode_edited_by_hand_is_noticed(store: BaselineStore) -> None:
+    edit(store.save(make_divided()), lambda data: mode_of(data).update(reference_ns=2e6))
+    assert refusal(store).startswith("was edited by hand or damaged (its digest differs)")
+
+
+def test_a_canary_that_took_no_time_is_refused_with_its_place(store: BaselineStore) -> None:
+    def stop(data: dict[str, Any]) -> None:
+        data["baseline"]["recordings"][1]["canaries"]["duration_ns"][0] = 0
+
+    edit(store.save(make_divided()), stop)
+    assert refusal(store).startswith("baseline.recordings[1].canaries[0]: the host canary took 0 ns")
+
+
+def test_a_later_session_of_another_environment_is_refused(store: BaselineStore) -> None:
+    edit(store.save(make_divided()), lambda data: data["baseline"]["later"][0]["environment"].update(must_agree={}))
+    assert "sessions of two environments are mixed" in refusal(store)

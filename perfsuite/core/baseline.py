@@ -1,13 +1,17 @@
 """Owns the stored baseline of one cell as a value: which sessions it holds and what it may be compared with."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
+from perfsuite.core.canary import RAW, Mode
 from perfsuite.core.errors import BaselineError
 from perfsuite.core.matrix import Cell
+from perfsuite.core.metrics import Metric, parse_metric
 from perfsuite.core.recording import Environment, Recording
 
-SCHEMA = 1
-"""Number of the stored layout; a reader refuses every other."""
+SCHEMA = 2
+"""Number of the stored layout. Layout 1, without canaries, is read as well: its sessions are judged raw."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,17 +19,23 @@ class Baseline:
     """The sessions later runs are compared with, raw samples and all.
 
     `commit` is the revision of the code that was measured ('unknown' outside a checkout), `saved_at` ISO 8601 in UTC.
+    `modes` say by metric key what its samples are divided by, raw where nothing is said. `later` are sessions of later
+    runs that passed: they tell of the noise, never of the level.
     """
 
     cell: Cell
     commit: str
     saved_at: str
     recordings: tuple[Recording, ...]
+    modes: Mapping[str, Mode] = field(default_factory=lambda: MappingProxyType({}))
+    later: tuple[Recording, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.recordings:
             raise BaselineError(f"{self.cell.id}: a baseline needs at least one session")
-        for recording in self.recordings[1:]:
+        for key in self.modes:
+            parse_metric(key, where=f"{self.cell.id}: modes")
+        for recording in (*self.recordings[1:], *self.later):
             differing = self.environment.differences(recording.environment)
             if differing:
                 raise BaselineError(f"{self.cell.id}: sessions of two environments are mixed ({'; '.join(differing)})")
@@ -34,11 +44,16 @@ class Baseline:
     def environment(self) -> Environment:
         return self.recordings[0].environment
 
+    def mode(self, metric: Metric) -> Mode:
+        """What the samples of a metric are divided by, on both sides of a comparison."""
+        return self.modes.get(metric.key, RAW)
+
     def mismatches(self, recording: Recording, *, ignore: frozenset[str] = frozenset()) -> tuple[str, ...]:
         """Why `recording` cannot be judged by this baseline, one phrase per difference; empty if it can."""
         return (
             *_cell_differences(self.cell, recording.cell),
             *recording.environment.differences(self.environment, ignore=ignore),
+            *(recording.evidence.differences(self.recordings[0].evidence) if recording.samples else ()),
         )
 
 

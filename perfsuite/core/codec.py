@@ -4,6 +4,7 @@ A tuple of values (a session's samples) becomes one list per field, so that a th
 Decoding checks every name and type, because these files are edited by people: the error says where.
 """
 
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -134,6 +135,8 @@ def _decode_scalar(kind: type, data: object, where: str) -> object:
         return float(data)
     if type(data) is not kind:
         raise CodecError(f"{where}: expected {kind.__name__}, found {_short(data)}")
+    if isinstance(data, float) and not math.isfinite(data):
+        raise CodecError(f"{where}: expected a finite number, found {data}")
     return data
 
 

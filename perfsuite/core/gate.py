@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from perfsuite.core.contrast import Contrast, Rule, baseline_spread, compare, decide, ratio, smallest_tolerance
+from perfsuite.core.contrast import Contrast, Rule, baseline_spread, compare, decide, detectable, ratio
 from perfsuite.core.errors import OptionError
 from perfsuite.core.metrics import Direction
 from perfsuite.core.noise import Noise, samples_needed
@@ -15,7 +15,9 @@ from perfsuite.core.remedy import agreement, doubt, obstacle, remedy_for, sessio
 from perfsuite.core.statistics import (
     FloatArray,
     UnusableSamplesError,
+    cut_short,
     first_common,
+    is_list,
     readable,
     session_estimates,
     statistic_named,
@@ -24,6 +26,7 @@ from perfsuite.core.verdict import Interval, Outcome, Verdict
 
 Sessions = Sequence[Sequence[float]]
 
+AS_LONG = "measure sessions of the same length"
 LEAST_BASELINE_SESSIONS, ADVISED_BASELINE_SESSIONS = 2, 5
 
 
@@ -59,6 +62,8 @@ def judge(
         stored, measured = _read(baseline, "baseline"), _read(candidate, "candidate")
     except UnusableSamplesError as error:
         return replace(counts, reason=str(error), remedy="measure that session again")
+    if cut_short([*stored, *measured]) is not None:
+        return replace(counts, outcome=Outcome.INCONCLUSIVE, reason=_length_text(stored, measured), remedy=AS_LONG)
     n = min(session.size for session in (*stored, *measured))
     return _judge(first_common(stored, n), first_common(measured, n), counts, rule, noise)
 
@@ -68,12 +73,14 @@ def _uncompared(metric: str, tolerance: float, baseline: Sessions, candidate: Se
         metric=metric,
         outcome=Outcome.INVALID,
         tolerance=tolerance,
-        baseline_sessions=len(baseline),
-        candidate_sessions=len(candidate),
+        baseline_sessions=len(baseline) if is_list(baseline) else 0,
+        candidate_sessions=len(candidate) if is_list(candidate) else 0,
     )
 
 
 def _read(sessions: Sessions, side: str) -> list[FloatArray]:
+    if not is_list(sessions):
+        raise UnusableSamplesError(f"{side}: not a list of sessions")
     if not len(sessions):
         raise UnusableSamplesError(f"{side}: no sessions")
     return [_read_one(values, f"{side} session {number}") for number, values in enumerate(sessions, start=1)]
@@ -84,6 +91,14 @@ def _read_one(values: Sequence[float], where: str) -> FloatArray:
         return readable(values)
     except UnusableSamplesError as error:
         raise UnusableSamplesError(f"{where}: {error}") from error
+
+
+def _length_text(baseline: Sequence[FloatArray], candidate: Sequence[FloatArray]) -> str:
+    sessions = [*baseline, *candidate]
+    longest, index = max(session.size for session in sessions), cut_short(sessions) or 0
+    side, number = ("baseline", index) if index < len(baseline) else ("candidate", index - len(baseline))
+    size = sessions[index].size
+    return f"{side} session {number + 1} is cut short: n = {size}, less than half of the longest session's {longest}"
 
 
 def _judge(baseline: FloatArray, candidate: FloatArray, counts: Verdict, rule: Rule, noise: Noise | None) -> Verdict:
@@ -144,4 +159,5 @@ def minimum_detectable(
     if m < LEAST_BASELINE_SESSIONS or n < samples_needed(rule.statistic):
         return None
     spread = baseline_spread(rows, rule.statistic, noise)
-    return smallest_tolerance(spread.sd, m=m, k=looks, freedom=spread.freedom + looks - 1, alpha=rule.alpha)
+    measured = replace(spread, freedom=spread.freedom + looks - 1, measured=looks - 1)
+    return detectable(measured, rule, m=m, k=looks)

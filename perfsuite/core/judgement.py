@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
+from perfsuite.core.attribution import attributed
 from perfsuite.core.baseline import Baseline
 from perfsuite.core.gate import judge
+from perfsuite.core.machine import Seen, canary_ranges, seen
 from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import SERIES, Metric
 from perfsuite.core.noise import Noise, fit_noise
@@ -13,6 +14,9 @@ from perfsuite.core.options import GateOptions
 from perfsuite.core.recording import Recording
 from perfsuite.core.validity import problems, unsavable
 from perfsuite.core.verdict import Judgement, Outcome, Verdict
+
+MOST_VOID_SESSIONS = 2
+"""So many sessions of a cell may be void and be measured again; with more the machine is not the baseline's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,16 +52,95 @@ def judge_cell(
         invalid = obstacle.outcome is Outcome.INVALID
         kept = {m: tolerances[m] for m in gated if invalid or any(_values(m, recordings + stored))}
         return refuse(cell, kept, obstacle.outcome, obstacle.reason, obstacle.remedy)
-    ask = partial(judge, gates=gates, looks=options.sessions, family_error=options.family_error)
-    verdicts = []
-    for metric in gated:
-        sides = _values(metric, stored), _values(metric, recordings)
-        if any(map(any, sides)):
-            fitted = (noise or {}).get(metric.key)
-            name = metric.statistic.value
-            verdict = ask(*sides, metric=name, tolerance=tolerances[metric], noise=fitted, direction=metric.direction)
-            verdicts.append(replace(verdict, metric=metric.key))
-    return Judgement(cell=cell, verdicts=tuple(verdicts))
+    if baseline is None:
+        raise AssertionError("a cell without a baseline has an obstacle")
+    question = _Question(baseline=baseline, recordings=recordings, gates=gates, options=options, noise=noise or {})
+    verdicts = [question.verdict(metric, tolerances[metric]) for metric in gated if question.has_values(metric)]
+    return Judgement(cell=cell, verdicts=attributed(verdicts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """A cell that can be compared, and all that its verdicts depend on."""
+
+    baseline: Baseline
+    recordings: tuple[Recording, ...]
+    gates: int
+    options: GateOptions
+    noise: Mapping[str, Noise]
+
+    def has_values(self, metric: Metric) -> bool:
+        return any(_values(metric, (*self.baseline.recordings, *self.recordings)))
+
+    def verdict(self, metric: Metric, tolerance: float) -> Verdict:
+        stored, measured = (view(metric, own, self.baseline) for own in (self.baseline.recordings, self.recordings))
+        unread = next((each.void for each in stored if each.void), "") if not usable(stored) else ""
+        if unread:
+            verdict = _unread_verdict(tolerance, unread)
+        elif is_void(measured):
+            verdict = _void_verdict(tolerance, measured)
+        else:
+            verdict = judge(
+                usable(stored),
+                usable(measured),
+                metric=metric.statistic.value,
+                tolerance=tolerance,
+                noise=self.noise.get(metric.key),
+                gates=self.gates,
+                looks=self.options.sessions,
+                family_error=self.options.family_error,
+                direction=metric.direction,
+            )
+        mode = self.baseline.mode(metric).label
+        return replace(verdict, metric=metric.key, mode=mode, void=void_blocks_text(measured))
+
+
+def view(metric: Metric, recordings: Sequence[Recording], baseline: Baseline) -> tuple[Seen, ...]:
+    """The sessions' values, divided by a canary and left out where one left its range, as the baseline says."""
+    mode, ranges = baseline.mode(metric), canary_ranges(baseline.recordings)
+    return tuple(seen(metric, recording, mode, ranges) for recording in recordings)
+
+
+def usable(sessions: Sequence[Seen]) -> tuple[tuple[float, ...], ...]:
+    """The values of every session that is not void."""
+    return tuple(session.values for session in sessions if session.void is None)
+
+
+def is_void(sessions: Sequence[Seen]) -> bool:
+    """Whether too few of a candidate's sessions were measured on a machine that the baseline knows."""
+    void = sum(session.void is not None for session in sessions)
+    return void > MOST_VOID_SESSIONS or void == len(sessions)
+
+
+def void_blocks_text(sessions: Sequence[Seen]) -> str:
+    """'2 of 48 blocks void'; empty if every sample took part."""
+    void, blocks = (sum(counts) for counts in zip(*((each.void_blocks, each.blocks) for each in sessions), strict=True))
+    return f"{void} of {blocks} blocks void" if void else ""
+
+
+def _unread_verdict(tolerance: float, reason: str) -> Verdict:
+    """The baseline cannot be used as it says it should be."""
+    return Verdict(
+        metric="",
+        outcome=Outcome.INVALID,
+        tolerance=tolerance,
+        reason=f"baseline: {reason}",
+        remedy="record it again with: pytest --save-baseline",
+    )
+
+
+def _void_verdict(tolerance: float, sessions: Sequence[Seen]) -> Verdict:
+    void = [session.void for session in sessions if session.void is not None]
+    may_go_on = len(void) <= MOST_VOID_SESSIONS
+    return Verdict(
+        metric="",
+        outcome=Outcome.INCONCLUSIVE,
+        tolerance=tolerance,
+        candidate_sessions=len(sessions),
+        reason=f"environment: {len(void)} of {len(sessions)} sessions void: {void[0]}",
+        remedy="1 more session" if may_go_on else "a machine as quiet as for the baseline, or a new baseline",
+        sessions_help=may_go_on,
+    )
 
 
 def refuse(
@@ -75,7 +158,7 @@ def suite_noise(baselines: Sequence[Baseline], tolerances: Iterable[Metric]) -> 
     """The noise of every gated metric by its key, fitted to the stored sessions of all cells that have values of it."""
     result = {}
     for metric in tolerances:
-        cells = [_values(metric, baseline.recordings) for baseline in baselines]
+        cells = [usable(view(metric, baseline.recordings, baseline)) for baseline in baselines]
         result[metric.key] = fit_noise([cell for cell in cells if any(cell)], metric.statistic.value)
     return result
 

@@ -49,6 +49,27 @@ class Series:
         """Every value of this series in one session, in the order taken; empty where it is undefined."""
         return tuple(value for sample in recording.of_phase(self.phase) for value in self.of_sample(sample))
 
+    def by_block(self, recording: Recording) -> dict[int, tuple[float, ...]]:
+        """The same values by the block they were taken in, blocks in order; a block without values is absent."""
+        blocks: dict[int, list[float]] = {}
+        for sample in recording.of_phase(self.phase):
+            blocks.setdefault(sample.block, []).extend(self.of_sample(sample))
+        return {block: tuple(values) for block, values in blocks.items() if values}
+
+    @property
+    def is_device(self) -> bool:
+        """Whether the device's own clock took the times."""
+        return self.name.endswith(DEVICE_SUFFIX)
+
+    @property
+    def sibling(self) -> str:
+        """The name of the same quantity by the other clock; of a series that only the host has, its own name."""
+        other = self.name.removesuffix(DEVICE_SUFFIX) if self.is_device else self.name + DEVICE_SUFFIX
+        return other if other in SERIES else self.name
+
+
+DEVICE_SUFFIX = "_device"
+
 
 def _one(value: float | None) -> tuple[float, ...]:
     return () if value is None else (value,)

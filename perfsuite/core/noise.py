@@ -15,7 +15,9 @@ from perfsuite.core.metrics import Statistic
 from perfsuite.core.statistics import (
     FloatArray,
     UnusableSamplesError,
+    cut_short,
     first_common,
+    is_list,
     readable,
     session_estimates,
     statistic_named,
@@ -34,8 +36,10 @@ class Noise:
 
     The variance expected of a cell is `exp(intercept + digamma(d0/2) - log(d0/2) + slope * log covariate)` with
     d0 = `prior_df`; 0 means no prior. Below `least_covariate`, the smallest the trend was fitted on, that one holds: a
-    coarse clock must not promise a quiet cell. `level_sd` is the median over cells of the sd of the sessions' log
-    medians. `ignored` says which cells took no part and why.
+    coarse clock must not promise a quiet cell. Beyond `largest_covariate`, as where sessions were cut short, it grows
+    with the covariate at least in proportion. `level_sd` is the median over cells of the sd of the sessions' log
+    medians. `ignored` says which cells took no part and why. `pool_df` is how many degrees of freedom the cells have
+    together, what their sessions have in common counted once: no more than one cell's own if all move as one.
     """
 
     statistic: Statistic
@@ -44,6 +48,8 @@ class Noise:
     slope: float = 0.0
     prior_df: float = 0.0
     least_covariate: float = 0.0
+    largest_covariate: float = math.inf
+    pool_df: float = math.inf
     level_sd: float | None = None
     ignored: tuple[str, ...] = ()
 
@@ -51,27 +57,49 @@ class Noise:
         """The variance of a session estimate expected at this covariate (docs/gate.md 3, step 3); 0 without a prior."""
         if not self.prior_df:
             return 0.0
-        trend = self.intercept + self.slope * math.log(max(covariate, self.least_covariate))
+        covariate = max(covariate, self.least_covariate)
+        known = min(covariate, self.largest_covariate)
+        trend = self.intercept + self.slope * math.log(known) + max(1.0, self.slope) * math.log(covariate / known)
         return math.exp(trend - _log_bias(self.prior_df))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """A cell's moderated variance between sessions, and the degrees of freedom behind it (prior included)."""
+    """A cell's moderated variance between sessions, and the degrees of freedom behind it (prior included).
+
+    `measured` of them are the candidate's; the others rest on no more than `pool_df` if all cells err together.
+    """
 
     variance: float
     freedom: float
+    measured: int = 0
+    pool_df: float = math.inf
 
     @property
     def sd(self) -> float:
         return math.sqrt(self.variance)
 
+    @property
+    def common_freedom(self) -> float:
+        """The degrees of freedom if what all cells have in common is counted once (Satterthwaite 1946)."""
+        stored = self.freedom - self.measured
+        return self.freedom**2 / (stored**2 / min(stored, self.pool_df) + self.measured)
 
-def moderated(noise: Noise | None, *, squares: float, freedom: int, covariate: float) -> Spread:
-    """The cell's own sum of squares joined with the prior: (d0 s0^2 + SS) / (d0 + d) (docs/gate.md 3, step 4)."""
-    prior_df = noise.prior_df if noise else 0.0
-    prior = prior_df * noise.prior_variance(covariate) if noise else 0.0
-    return Spread(variance=(prior + squares) / (prior_df + freedom), freedom=prior_df + freedom)
+
+def moderated(noise: Noise | None, *, squares: float, freedom: int, covariate: float, measured: int = 0) -> Spread:
+    """The cell's own sum of squares joined with the prior: (d0 s0^2 + SS) / (d0 + d) (docs/gate.md 3, step 4).
+
+    `measured` of the `freedom` are the candidate's.
+    """
+    if noise is None:
+        return Spread(variance=squares / freedom, freedom=freedom, measured=measured)
+    total = noise.prior_df + freedom
+    return Spread(
+        variance=(noise.prior_df * noise.prior_variance(covariate) + squares) / total,
+        freedom=total,
+        measured=measured,
+        pool_df=max(noise.pool_df, freedom - measured),
+    )
 
 
 def squares_of(estimates: FloatArray) -> float:
@@ -107,14 +135,18 @@ class _CellNoise:
     covariate: float
     freedom: int
     level_sd: float
+    deviations: FloatArray
+    """The session estimates around their mean, scaled to a sum of squares of one."""
 
 
 def fit_noise(cells: Iterable[Sequence[Sequence[float]]], metric: str) -> Noise:
     """The prior of one metric ('median', 'mean', 'p95' or 'p99'), fitted to the baseline sessions of all cells.
 
-    A cell is left out, and `ignored` says why, if it has fewer than two sessions, a session that `readable` refuses,
-    too few samples for a tail, or no spread at all. With fewer than 10 cells left there is no prior. OptionError for
-    an unknown metric.
+    The sessions of every cell come in the order they were measured, so that what all cells have in common shows.
+
+    A cell is left out, and `ignored` says why, if it has fewer than two sessions, a session that `readable` refuses or
+    that was cut short, too few samples for a tail, or no spread at all. With fewer than 10 cells left there is no
+    prior. OptionError for an unknown metric.
     """
     statistic = statistic_named(metric)
     found = [_cell_noise_or_reason(sessions, statistic) for sessions in cells]
@@ -133,18 +165,30 @@ def _cell_noise_or_reason(sessions: Sequence[Sequence[float]], statistic: Statis
 
 
 def _cell_noise(sessions: Sequence[Sequence[float]], statistic: Statistic) -> _CellNoise:
+    if not is_list(sessions):
+        raise UnusableSamplesError("not a list of sessions")
     if len(sessions) < 2:
         raise UnusableSamplesError(f"the number of sessions is {len(sessions)}, 2 are needed")
-    rows = first_common([readable(session) for session in sessions])
+    read = [readable(session) for session in sessions]
+    short = cut_short(read)
+    if short is not None:
+        longest = max(session.size for session in read)
+        raise UnusableSamplesError(f"session {short + 1} has {read[short].size} samples, the longest {longest}")
+    rows = first_common(read)
     if rows.shape[1] < samples_needed(statistic):
         raise UnusableSamplesError(f"{rows.shape[1]} samples a session, {samples_needed(statistic)} are needed")
-    variance = float(session_estimates(rows, statistic).var(ddof=1))
+    estimates = session_estimates(rows, statistic)
+    variance = float(estimates.var(ddof=1))
     covariate = iteration_variance(rows, statistic)
     if not (variance > 0 and covariate > 0):
         raise UnusableSamplesError("its sessions or samples do not differ at all")
     levels = session_estimates(rows, Statistic.P50)
     return _CellNoise(
-        variance=variance, covariate=covariate, freedom=len(sessions) - 1, level_sd=float(levels.std(ddof=1))
+        variance=variance,
+        covariate=covariate,
+        freedom=len(sessions) - 1,
+        level_sd=float(levels.std(ddof=1)),
+        deviations=(estimates - estimates.mean()) / math.sqrt(variance * (len(sessions) - 1)),
     )
 
 
@@ -161,16 +205,34 @@ def _fit(cells: Sequence[_CellNoise], statistic: Statistic, ignored: tuple[str, 
     slope = float(centred @ e) / scatter if scatter > 1e-12 else 0.0
     residuals = e - e.mean() - slope * centred
     sampling = float(np.mean([special.polygamma(1, cell.freedom / 2) for cell in cells]))
+    shared = _shared(cells)
     return Noise(
         statistic=statistic,
         cells=len(cells),
         intercept=float(e.mean() - slope * x.mean()),
         slope=slope,
-        prior_df=_prior_df(float(residuals @ residuals) / (len(cells) - 2) - sampling),
+        prior_df=_prior_df(float(residuals @ residuals) / (len(cells) - 2) - (1 - shared) * sampling),
+        pool_df=float(np.mean([cell.freedom for cell in cells])) / (shared + (1 - shared) / len(cells)),
         least_covariate=min(cell.covariate for cell in cells),
+        largest_covariate=max(cell.covariate for cell in cells),
         level_sd=_level_sd(cells),
         ignored=ignored,
     )
+
+
+def _shared(cells: Sequence[_CellNoise]) -> float:
+    """The mean squared correlation of the cells' sessions, taken in order, less what chance alone gives; 0 to 1.
+
+    It is also the correlation of the variances found. Only cells of as many sessions are compared. Two sessions always
+    correlate fully, there only their signs tell.
+    """
+    total, pairs = 0.0, 0
+    for freedom in {cell.freedom for cell in cells}:
+        alike = np.stack([cell.deviations for cell in cells if cell.freedom == freedom])
+        correlations = (alike @ alike.T)[np.triu_indices(len(alike), 1)]
+        found = correlations**2 - (1 - correlations**2) / (freedom - 1) if freedom > 1 else correlations
+        total, pairs = total + float(found.sum()), pairs + found.size
+    return min(1.0, max(0.0, total / pairs)) if pairs else 0.0
 
 
 def _log_bias(freedom: float) -> float:

@@ -3,11 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from perfsuite.core.canary import CanaryReading
 from perfsuite.core.matrix import Cell
 from perfsuite.core.sample import Failure, Phase, Sample
 
 ENVIRONMENT_KEYS = ("device", "model", "dtype", "torch", "cuda", "driver", "threads", "warm-up", "block")
 """What can be among the keys that must agree; which of them are there depends on the device."""
+
+
+NOTES_THAT_MUST_AGREE = ("attention", "static cache")
+"""Heads of evidence notes ('attention: sdpa') that two recordings must share to be comparable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +46,7 @@ class Evidence:
     """Proof that the strategy engaged; `None` means that the strategy has no such thing, 0 that it did not happen.
 
     Counts cover the session; `recompiles` those inside the measured window. `notes` name choices that matter to the
-    numbers, such as the attention kernel.
+    numbers, such as the attention kernel; some of them must agree (`NOTES_THAT_MUST_AGREE`).
     """
 
     graphs_captured: int | None = None
@@ -53,6 +58,16 @@ class Evidence:
     kernel_fallbacks: int | None = None
     cached_prefix_hits: int | None = None
     notes: tuple[str, ...] = ()
+
+    def differences(self, other: "Evidence") -> tuple[str, ...]:
+        """One phrase per note that must agree and does not: "static cache: '448 positions' there, '128 …' here"."""
+        pairs = ((head, other.note(head), self.note(head)) for head in NOTES_THAT_MUST_AGREE)
+        return tuple(f"{head}: {there!r} there, {here!r} here" for head, there, here in pairs if there != here)
+
+    def note(self, head: str) -> str | None:
+        """'448 positions' of the note 'static cache: 448 positions'; `None` if there is no such note."""
+        found = (note.partition(": ") for note in self.notes)
+        return next((text for name, _, text in found if name == head), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +96,7 @@ class Recording:
     """Everything one session measured of one cell; raw samples in the order they were taken, nothing dropped.
 
     `started_at` is ISO 8601 in UTC. `warmups` were taken before the samples and enter no statistic.
+    `canaries` hold one reading per block and canary.
     `injected_slowdown` is the fraction by which perfsuite itself slowed the strategy to prove the gate (0: not).
     """
 
@@ -94,6 +110,7 @@ class Recording:
     warmups: tuple[Sample, ...] = ()
     samples: tuple[Sample, ...] = ()
     failures: tuple[Failure, ...] = ()
+    canaries: tuple[CanaryReading, ...] = ()
     injected_slowdown: float = 0.0
 
     def of_phase(self, phase: Phase) -> tuple[Sample, ...]:

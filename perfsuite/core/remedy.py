@@ -11,8 +11,10 @@ from perfsuite.core.contrast import (
     Rule,
     baseline_spread,
     decide,
+    detectable,
+    is_below,
+    is_heavier,
     ratio,
-    smallest_tolerance,
 )
 from perfsuite.core.noise import Noise, Spread, iteration_variance, samples_needed
 from perfsuite.core.statistics import FloatArray
@@ -49,21 +51,23 @@ def _quieter_tail(spread: Spread, sampling: float, n: int, rule: Rule) -> str:
         enough = math.ceil(n * sampling / (allowed - between))
         if enough <= n * MOST_SAMPLES_FACTOR:
             return _more_samples_text(n, enough)
-    return _tolerance_remedy(ratio(3 * spread.sd))
+    return _tolerance_remedy(ratio(3 * spread.sd), rule)
 
 
 def doubt(contrast: Contrast, rule: Rule) -> str:
     """Which condition of a pass and of a fail does not hold."""
     change = format_change(ratio(rule.direction.value * contrast.theta))
+    slow = f"{contrast.slow_candidate} of {contrast.n * contrast.k} samples"
+    usual = f"{contrast.slow_baseline} of {contrast.n * contrast.m} in the baseline"
+    if is_below(contrast, rule):
+        return f"{change} is below the tolerance, but {slow} beyond the tail's limit are surely more than {usual}"
     counts = f"{contrast.k} vs {contrast.m} sessions of sd {_percent(contrast.spread.sd)}"
-    if contrast.theta - contrast.reach(rule.alpha) <= 0:
+    if contrast.theta - contrast.alarm_reach(rule) <= 0:
         return f"{change} is neither surely below the tolerance nor surely a change ({counts})"
     if contrast.agreeing < AGREEING_SESSIONS:
         half = _percent(math.expm1(rule.limit / 2))
         agreeing = f"{AGREEING_SESSIONS} candidate sessions worse by {half} are needed"
         return f"{change} is a change, but {agreeing}, found {contrast.agreeing} of {contrast.k}"
-    slow = f"{contrast.slow_candidate} of {contrast.n * contrast.k} samples"
-    usual = f"{contrast.slow_baseline} of {contrast.n * contrast.m} in the baseline"
     return f"{change}, but {slow} beyond the tail's limit are not surely more than {usual}"
 
 
@@ -82,7 +86,9 @@ def remedy_for(contrast: Contrast, rule: Rule) -> str:
     options += _larger_baseline(contrast, rule)
     if not options and rule.statistic.is_tail:
         options = _more_samples(contrast, rule)
-    return " or ".join(options) or _tolerance_remedy(_gateable(contrast, rule))
+    if not options and is_heavier(contrast, rule):
+        return f"gate the mean too: what became slower lies beyond {rule.statistic.value.upper()}"
+    return " or ".join(options) or _tolerance_remedy(_gateable(contrast, rule), rule)
 
 
 def _decides(contrast: Contrast, rule: Rule) -> bool:
@@ -114,13 +120,15 @@ def _more_samples(contrast: Contrast, rule: Rule) -> list[str]:
 
 def _gateable(contrast: Contrast, rule: Rule) -> float:
     k = max(rule.looks, contrast.k)
-    freedom = contrast.spread.freedom + k - contrast.k
-    return smallest_tolerance(contrast.spread.sd, m=contrast.m, k=k, freedom=freedom, alpha=rule.alpha)
+    return detectable(enlarged(contrast, rule, k=k).spread, rule, m=contrast.m, k=k)
 
 
-def _tolerance_remedy(tolerance: float) -> str:
-    quieter = "a quieter machine"
-    return f"a tolerance of {_percent(tolerance)} or {quieter}" if tolerance <= 1 else quieter
+def _tolerance_remedy(tolerance: float, rule: Rule) -> str:
+    options = [f"a tolerance of {_percent(tolerance)}"] if tolerance <= 1 else []
+    options.append("a quieter machine")
+    if not rule.statistic.is_tail:
+        options.append("both versions in turns (--perf-against, planned)")
+    return " or ".join(options)
 
 
 def _more(count: int, noun: str) -> str:
@@ -138,10 +146,15 @@ def _percent(fraction: float) -> str:
 def enlarged(contrast: Contrast, rule: Rule, *, m: int = 0, k: int = 0, factor: int = 1) -> Contrast:
     """The contrast with `m` and `k` sessions of `factor` times the samples, were all else to stay as it is."""
     m, k = m or contrast.m, k or contrast.k
-    more = k - contrast.k
+    more, spread = k - contrast.k, contrast.spread
     return replace(
         contrast,
-        spread=replace(contrast.spread, freedom=contrast.spread.freedom + m - contrast.m + more),
+        spread=replace(
+            spread,
+            freedom=spread.freedom + m - contrast.m + more,
+            measured=spread.measured + more,
+            pool_df=spread.pool_df * (m - 1) / (contrast.m - 1),
+        ),
         m=m,
         k=k,
         n=contrast.n * factor,
@@ -159,6 +172,6 @@ def sessions_can_decide(contrast: Contrast, rule: Rule) -> bool:
     k = max(rule.looks, contrast.k + 1)
     freedom = contrast.spread.freedom
     variance = contrast.spread.variance * freedom / float(special.chdtri(freedom, 0.05))
-    quiet = replace(contrast, spread=Spread(variance=variance, freedom=freedom))
+    quiet = replace(contrast, spread=replace(contrast.spread, variance=variance))
     found = (enlarged(case, rule, k=k) for case in (quiet, replace(quiet, theta=0.0)))
     return any(decide(case, rule) is not Outcome.INCONCLUSIVE for case in found)

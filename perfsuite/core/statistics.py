@@ -19,6 +19,10 @@ FloatArray: TypeAlias = NDArray[np.float64]
 
 SMALLEST, LARGEST = 1e-100, 1e100
 """Values outside cannot be times in any unit; inside, no sum or logarithm overflows."""
+LEAST_SHARE = 0.5
+"""Share of the longest session's samples that the shortest must have for the two to be compared."""
+JUMP = 1000.0
+"""A sample this many times its session's median, or that small a part of it, was not timed by a working clock."""
 
 
 class UnusableSamplesError(PerfsuiteError):
@@ -33,11 +37,18 @@ def statistic_named(name: str) -> Statistic:
     return names[name]
 
 
+def is_list(sessions: object) -> bool:
+    """Whether it is a sequence that sessions can be taken of."""
+    if isinstance(sessions, np.ndarray):
+        return sessions.ndim > 0
+    return isinstance(sessions, Sequence) and not isinstance(sessions, str)
+
+
 def readable(values: Iterable[float]) -> FloatArray:
     """The samples of one session as an array, in the order taken and in their own unit.
 
     UnusableSamplesError if one of them cannot be a time (not a number, not finite, zero or below), if there is none,
-    or if several are all the same: then the clock did not tick.
+    if several are all the same (the clock did not tick), or if one is out of all proportion (it jumped).
     """
     array = _numbers(values)
     wrong = ~((array >= SMALLEST) & (array <= LARGEST))
@@ -46,7 +57,30 @@ def readable(values: Iterable[float]) -> FloatArray:
         raise UnusableSamplesError(f"sample {index + 1} of {array.size} is {array[index]:g}, not a time above zero")
     if array.size > 1 and array.min() == array.max():
         raise UnusableSamplesError(f"all {array.size} samples are {array[0]:g}: the clock does not tick")
+    jump = jump_in(array)
+    if jump is not None:
+        raise UnusableSamplesError(jump)
     return array
+
+
+def jump_in(array: FloatArray) -> str | None:
+    """Where a sample is out of all proportion to its session's median, in words; `None` if none is."""
+    if array.max() <= JUMP * array.min():
+        return None
+    proportions = array / np.median(array)
+    jumps = (proportions > JUMP) | (proportions < 1 / JUMP)
+    if not jumps.any():
+        return None
+    index = int(jumps.argmax())
+    times, value = float(proportions[index]), f"sample {index + 1} of {array.size} is {_plain(array[index])}"
+    if times > 1:
+        return f"{value}, {_plain(times)} times the median: the clock jumped or the machine stood still"
+    return f"{value}, less than a thousandth of the median: the clock jumped"
+
+
+def _plain(value: float) -> str:
+    """3,600,000 rather than 3.6e+06, where that can be read."""
+    return f"{value:,.0f}" if 1000 <= value < 1e15 else f"{value:g}"
 
 
 def _numbers(values: Iterable[float]) -> FloatArray:
@@ -59,6 +93,12 @@ def _numbers(values: Iterable[float]) -> FloatArray:
     if not array.size:
         raise UnusableSamplesError("no samples")
     return array.astype(np.float64)
+
+
+def cut_short(sessions: Sequence[FloatArray]) -> int | None:
+    """The index of the shortest session if it has less than half the samples of the longest, else `None`."""
+    sizes = [session.size for session in sessions]
+    return sizes.index(min(sizes)) if min(sizes) < LEAST_SHARE * max(sizes) else None
 
 
 def first_common(sessions: Sequence[FloatArray], count: int | None = None) -> FloatArray:

@@ -44,7 +44,9 @@ class Verdict:
     `baseline` and `candidate` are the levels in the unit of the samples (geometric means of the session estimates),
     `change` their ratio minus one with its `interval`, both positive for larger values. `samples` is how many of each
     session took part. `reason` says why there is no pass, `remedy` what would decide or mend it; both empty on a pass.
-    `sessions_help` says of an inconclusive verdict that more candidate sessions may decide it.
+    `sessions_help` says of an inconclusive verdict that more candidate sessions may decide it. `mode` is what the
+    samples were divided by ('raw': nothing), `moved` says which of host and device changed where both were timed,
+    `void` which candidate samples took no part because the machine was not as the baseline knows it.
     """
 
     metric: str
@@ -60,6 +62,9 @@ class Verdict:
     reason: str = ""
     remedy: str = ""
     sessions_help: bool = False
+    mode: str = "raw"
+    moved: str = ""
+    void: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

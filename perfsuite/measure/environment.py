@@ -72,6 +72,19 @@ def _driver() -> str:
     return version if isinstance(version, str) else bytes(version).decode()
 
 
+def has_gpu() -> bool:
+    """Whether NVML knows a GPU here; it costs no import of torch."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        count = int(pynvml.nvmlDeviceGetCount())
+        pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return False
+    return count > 0
+
+
 def _noted(device: str) -> dict[str, str]:
     noted = {
         "python": platform.python_version(),

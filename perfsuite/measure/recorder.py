@@ -11,11 +11,13 @@ from itertools import groupby
 
 import numpy as np
 
+from perfsuite.core.canary import CanaryReading
 from perfsuite.core.errors import PerfsuiteError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.options import MeasureOptions
 from perfsuite.core.sample import Chunk, Failure, Phase, Request, Sample
 from perfsuite.core.validity import GIVEN_UP_AFTER
+from perfsuite.measure.canary import Canaries, beside
 from perfsuite.measure.clock import Clock
 from perfsuite.measure.prompts import draw_request
 from perfsuite.measure.session import Progress
@@ -34,6 +36,7 @@ class CellTake:
     first_call_ns: int | None = None
     warmups: list[Sample] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    canaries: list[CanaryReading] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
     @property
@@ -52,8 +55,9 @@ class Recorder:
         self._options = options
         self._report = report
         self._vocabulary = strategy.facts().vocabulary
-        slowdown = options.injected_slowdown
-        self._stream = slowed(strategy.stream, slowdown, clock) if slowdown else strategy.stream
+        self._canaries = Canaries(strategy, clock)
+        waits = options.injected_slowdown and not options.slow_device
+        self._stream = slowed(strategy.stream, options.injected_slowdown, clock) if waits else strategy.stream
 
     def measure(self, cells: tuple[Cell, ...], *, order_seed: int) -> tuple[CellTake, ...]:
         """One take per cell; `order_seed` draws the order of the cells anew for every round of blocks."""
@@ -67,11 +71,16 @@ class Recorder:
 
     def _measure_in_turn(self, takes: tuple[CellTake, ...], order: np.random.Generator) -> None:
         blocks = -(-max(self._options.samples, self._options.decode_samples) // self._options.block_size)
+        self._canaries.read()  # cold caches and first kernels
+        before = self._canaries.read()
         for block in range(blocks):
             for index in order.permutation(len(takes)).tolist():
                 done, total = self._options.samples * block // blocks, self._options.samples
                 self._report(Progress(stage="measure", cell=index, done=done, total=total))
                 self._take_block(takes[index], block, blocks)
+                after = self._canaries.read()
+                takes[index].canaries.extend(beside(block, before, after))
+                before = after
 
     def _warm_up(self, take: CellTake) -> None:
         before_ns = self._clock.now_ns()

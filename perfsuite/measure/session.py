@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from perfsuite.core.matrix import Cell
 from perfsuite.core.options import MeasureOptions
 from perfsuite.core.recording import Environment, Recording
+from perfsuite.core.workload import Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionJob:
     """One session: open the strategy named by `reference` once and measure `cells`, which share strategy and model.
 
+    `workloads` are all that the run has for them: the strategy is opened for these, so that what it lays out, such as a
+    static cache, does not depend on which of the cells this session measures; none means the cells' own.
     `import_path` is the run's `sys.path`, so that the worker finds a strategy that lives beside the tests.
     """
 
@@ -18,6 +21,7 @@ class SessionJob:
     cells: tuple[Cell, ...]
     session: int
     measure: MeasureOptions
+    workloads: tuple[Workload, ...] = ()
     import_path: tuple[str, ...] = ()
 
 

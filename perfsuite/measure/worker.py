@@ -22,7 +22,15 @@ from perfsuite.measure import environment
 from perfsuite.measure.clock import Clock, HostClock, utc_now
 from perfsuite.measure.recorder import CellTake, Recorder, one_line
 from perfsuite.measure.session import Event, Progress, SessionJob
-from perfsuite.measure.strategy import Ability, KnowsMemory, ScriptsTime, Strategy, create, wanted_abilities
+from perfsuite.measure.strategy import (
+    Ability,
+    KnowsMemory,
+    ScriptsTime,
+    SlowsDevice,
+    Strategy,
+    create,
+    wanted_abilities,
+)
 
 Emit = Callable[[Event], None]
 
@@ -118,6 +126,7 @@ def _open(strategy: Strategy, clock: Clock, job: SessionJob, emit: Emit) -> _Ope
     """The startup phases with their durations and the model's facts; `None` after an event has said why not."""
     try:
         startup = _time_open(strategy, clock, job, emit)
+        _slow_device(strategy, job)
         return _Opened(startup=startup, facts=strategy.facts())
     except StrategyUnavailableError as error:
         emit(Event(unavailable=str(error)))
@@ -129,7 +138,7 @@ def _open(strategy: Strategy, clock: Clock, job: SessionJob, emit: Emit) -> _Ope
 
 
 def _time_open(strategy: Strategy, clock: Clock, job: SessionJob, emit: Emit) -> tuple[StartupPhase, ...]:
-    workloads = tuple(cell.workload for cell in job.cells)
+    workloads = tuple(dict.fromkeys((*job.workloads, *(cell.workload for cell in job.cells))))
     phases: list[StartupPhase] = []
     name, began_ns = "open", clock.now_ns()
     for next_name in strategy.open(job.cells[0].model, workloads):
@@ -139,6 +148,15 @@ def _time_open(strategy: Strategy, clock: Clock, job: SessionJob, emit: Emit) ->
         name, began_ns = next_name, clock.now_ns()
     phases.append(StartupPhase(name=name, duration_ns=clock.now_ns() - began_ns))
     return tuple(phases[1:] or phases)
+
+
+def _slow_device(strategy: Strategy, job: SessionJob) -> None:
+    """Inject the slowdown that belongs on the device; the recorder injects the others."""
+    if not job.measure.slow_device:
+        return
+    if not isinstance(strategy, SlowsDevice):
+        raise OptionError(f"--perf-inject-slowdown: strategy {strategy.name!r} cannot be slowed on a device; use host:")
+    strategy.slow_device(job.measure.injected_slowdown)
 
 
 def _account(strategy: Strategy) -> tuple[Memory, Evidence, tuple[Failure, ...]]:
@@ -174,5 +192,6 @@ def _recording(session: _Session, strategy: Strategy, take: CellTake) -> Recordi
         warmups=tuple(take.warmups),
         samples=tuple(take.samples),
         failures=(*session.failures, *take.failures),
+        canaries=tuple(take.canaries),
         injected_slowdown=session.job.measure.injected_slowdown,
     )

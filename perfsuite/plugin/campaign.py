@@ -6,16 +6,19 @@ It measures nothing itself and decides nothing itself: sessions are processes, v
 from collections.abc import Iterable
 from dataclasses import replace
 
+from perfsuite.core.calibration import Calibrated, calibrate
 from perfsuite.core.contrast import AGREEING_SESSIONS
 from perfsuite.core.errors import BaselineError, OptionError
 from perfsuite.core.gate import LEAST_BASELINE_SESSIONS
 from perfsuite.core.judgement import judge_cell, refuse, suite_noise
 from perfsuite.core.matrix import Cell
+from perfsuite.core.metrics import SERIES, Metric
 from perfsuite.core.noise import Noise
 from perfsuite.core.options import Options
 from perfsuite.core.recording import Recording
+from perfsuite.core.selftest import SelfTest
 from perfsuite.core.units import format_seconds
-from perfsuite.core.validity import problems
+from perfsuite.core.validity import problems, unsavable
 from perfsuite.core.verdict import Judgement, Outcome
 from perfsuite.core.workload import Workload
 from perfsuite.measure.clock import HostClock
@@ -24,6 +27,7 @@ from perfsuite.measure.schedule import undecided
 from perfsuite.plugin import commands
 from perfsuite.plugin.progress import ProgressDisplay
 from perfsuite.plugin.selection import Arm, Ask
+from perfsuite.plugin.selftest import gated_of, prove
 from perfsuite.plugin.sessions import Sessions
 from perfsuite.plugin.settings import Settings
 from perfsuite.plugin.shelf import Shelf
@@ -41,6 +45,7 @@ class Campaign:
         self.argv = argv
         self.shelf = Shelf(settings.baseline_dir)
         self.is_interrupted = False
+        self.selftest: SelfTest | None = None
         self._display = display
         self._gated: tuple[Ask, ...] = ()
         self._sessions: Sessions | None = None
@@ -104,8 +109,12 @@ class Campaign:
         return tuple(self._live[ask.arm][0] for ask in asks)
 
     def live_workloads(self, arm: Arm) -> tuple[Workload, ...]:
-        """Everything that collected tests will ask of an arm."""
-        return tuple(dict.fromkeys(self._live[arm][1]))
+        """Everything that collected tests ask of an arm, those that -k leaves out as well."""
+        found = self._live.get(arm)
+        return tuple(dict.fromkeys(found[1])) if found else ()
+
+    def _workloads_beside(self, cell: Cell) -> tuple[Workload, ...]:
+        return self.live_workloads(Arm(strategy=cell.strategy, model=cell.model))
 
     def measure(self, asks: Iterable[Ask], gated: Iterable[Ask]) -> None:
         """Make every session this run needs; OptionError or BaselineError if it cannot begin.
@@ -120,15 +129,25 @@ class Campaign:
         self._warn_of_few_sessions()
         if self.options.save_baseline:
             self.shelf.check_writable(cells)
-        self._sessions = Sessions(self.settings, self._display, cells, self.argv)
+        self._sessions = Sessions(self.settings, self._display, cells, self.argv, self._workloads_beside)
         try:
             self._measure_to_the_end(self._sessions)
+            if self.settings.selftest:
+                self._prove_gate()
         except KeyboardInterrupt:
             self.is_interrupted = True
             self._load_baselines()
             raise
         if not self.shelf.errors:
             self._sessions.finish()
+
+    def _prove_gate(self) -> None:
+        """The self-test; that it cannot be made is a note and changes no verdict."""
+        try:
+            gated = gated_of(self._gated, self.shelf)
+            self.selftest = prove(gated, self.settings, self._display, max(1, self.gates), self._workloads_beside)
+        except OptionError as error:
+            self._notes.append(str(error))
 
     def _warn_of_few_sessions(self) -> None:
         if self.options.save_baseline and self.options.gate.baseline_sessions < LEAST_BASELINE_SESSIONS:
@@ -151,7 +170,9 @@ class Campaign:
                 break
             sessions.measure(more)
         if self.options.save_baseline:
-            self.shelf.save(self._by_cell(), commit_of(self.settings.root))
+            self.shelf.save(self._by_cell(), commit_of(self.settings.root), append=self.settings.append)
+        elif self.settings.update_noise:
+            self.shelf.add_noise({cell: own for cell, own in self._by_cell().items() if self._has_passed(cell)})
 
     def _budget_ns(self, first_pass_ns: int) -> int | None:
         """When no further session starts any more; saving a baseline takes the sessions it takes."""
@@ -181,7 +202,7 @@ class Campaign:
             stored,
             self.recordings(ask.cell),
             tolerances=tolerances,
-            gates=sum(len(other.tolerances) for other in self._gated),
+            gates=max(1, self.gates),
             options=self.options.gate,
             noise=self._noise,
             save_command=commands.save(self.argv, ask.cell),
@@ -200,13 +221,48 @@ class Campaign:
         )
         return replace(judgement, verdicts=verdicts)
 
+    def _has_passed(self, cell: Cell) -> bool:
+        """Whether every gate of the cell passed and nothing slowed it on purpose, so that what it showed is noise."""
+        outcomes = {v.outcome for j in self.judgements() if j.cell == cell for v in j.verdicts}
+        return outcomes == {Outcome.PASSED} and not any(map(unsavable, self.recordings(cell)))
+
+    @property
+    def gates(self) -> int:
+        """How many verdicts this run reaches: gated metrics that have values, over all cells."""
+        return sum(
+            any(SERIES[metric.series].values(recording) for recording in self.recordings(ask.cell))
+            for ask in self._gated
+            for metric, _ in ask.tolerances
+        )
+
+    def calibrations(self) -> tuple[Calibrated, ...]:
+        """What the baselines saved by this run can gate."""
+        noise = suite_noise([saved.new for saved in self.shelf.saved], self._tolerances)
+        return tuple(
+            calibrated
+            for saved in self.shelf.saved
+            for ask in self._gated
+            if ask.cell == saved.new.cell
+            for calibrated in calibrate(
+                saved.new,
+                dict(ask.tolerances),
+                noise=noise,
+                gates=max(1, self.gates),
+                looks=self.options.gate.sessions,
+            )
+        )
+
+    @property
+    def _tolerances(self) -> dict[Metric, float]:
+        """Every metric that is gated anywhere in this run."""
+        return {metric: tolerance for ask in self._gated for metric, tolerance in ask.tolerances}
+
     def _by_cell(self) -> dict[Cell, tuple[Recording, ...]]:
         return {cell: self.recordings(cell) for cell in self.cells}
 
     def _load_baselines(self) -> None:
         self.shelf.load(self._by_cell())
-        tolerances = {metric: tolerance for ask in self._gated for metric, tolerance in ask.tolerances}
-        self._noise = suite_noise(self.shelf.usable, tolerances)
+        self._noise = suite_noise(self.shelf.usable, self._tolerances)
         gone = self.shelf.not_measured(self._by_cell())
         if gone:
             self._notes.append(f"stored but not measured in this run: {', '.join(gone)}")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from perfsuite.core.matrix import Cell
 
-_SWITCHES = ("--perf", "--save-baseline", "--perf-save-baseline", "--perf-resume", "-q", "-v", "-x")
+_SWITCHES = ("--perf", "--save-baseline", "--perf-save-baseline", "--perf-resume", "--perf-selftest", "-q", "-v", "-x")
 _WITH_VALUE = ("-k", "--perf-json")
 
 

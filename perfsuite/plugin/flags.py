@@ -56,7 +56,7 @@ VALUES = (
     Flag("timeout", "10m", "a session that shows no progress for so long counts as hung", "TIME"),
     Flag(
         "tolerance",
-        "ttft.p50=5%,ttft.p99=10%,tpot.p50=5%,e2e.p50=5%",
+        "ttft.p50=5%,ttft.p99=10%,ttft_device.p50=2%,tpot.p50=5%,tpot_device.p50=2%,e2e.p50=5%",
         "slowdowns that must not get through, laid over the default; 'METRIC=off' takes one out",
         "LIST",
     ),
@@ -66,7 +66,7 @@ VALUES = (
     Flag(
         "inject_slowdown",
         "",
-        "slow every strategy down by this much, e.g. 10%, to see the gate go red",
+        "slow every strategy down by this much, e.g. 10%, to see the gate go red; 'device:5%' is work on the GPU",
         "PERCENT",
         False,
     ),
@@ -74,6 +74,18 @@ VALUES = (
 SWITCHES = (
     Flag("strict", "false", "what was not compared or not decided fails, too (for CI)"),
     Flag("trust_remote_code", "false", "run code that comes with a Hugging Face model"),
+    Flag("baseline_append", "false", "add the sessions of --save-baseline to those that are stored", has_ini=False),
+    Flag(
+        "update_noise",
+        "false",
+        "add the sessions of cells whose every gate passed to what the baseline knows of the noise, not to its level",
+    ),
+    Flag(
+        "selftest",
+        "false",
+        "prove the gate afterwards: replay the stored sessions, and measure once more with an injected slowdown",
+        has_ini=False,
+    ),
     Flag("resume", "false", "go on with the sessions of the last interrupted run of the same cells", has_ini=False),
 )
 
@@ -87,7 +99,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--perf-save-baseline",
         dest="perf_save_baseline",
         action="store_true",
-        help="measure and store the result as the baseline (implies --perf); nothing else ever changes a baseline",
+        help="measure and store the result as the baseline (implies --perf); nothing else ever changes its level",
     )
     for flag in VALUES:
         default = f" (default: {flag.default})" if flag.default else ""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from perfsuite import runs
 from perfsuite.core.codec import encode
@@ -12,6 +12,7 @@ from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment, Recording
 from perfsuite.core.sample import Failure
 from perfsuite.core.validity import problems
+from perfsuite.core.workload import Workload
 from perfsuite.measure.clock import utc_now
 from perfsuite.measure.environment import code_state, installed_versions
 from perfsuite.measure.launcher import SessionEnd, run_session
@@ -25,8 +26,16 @@ UNKNOWN = Environment(device="unknown", must_agree={}, noted={})
 class Sessions:
     """Makes sessions, one process each, and keeps every recording in memory and on disk as soon as it is there."""
 
-    def __init__(self, settings: Settings, display: ProgressDisplay, cells: tuple[Cell, ...], argv: tuple[str, ...]):
+    def __init__(
+        self,
+        settings: Settings,
+        display: ProgressDisplay,
+        cells: tuple[Cell, ...],
+        argv: tuple[str, ...],
+        workloads_beside: Callable[[Cell], tuple[Workload, ...]],
+    ) -> None:
         self._settings = settings
+        self._workloads_beside = workloads_beside
         self._display = display
         self._recordings: dict[Cell, list[Recording]] = {cell: [] for cell in cells}
         self.unavailable: dict[Cell, str] = {}
@@ -77,6 +86,7 @@ class Sessions:
             cells=tuple(cells),
             session=max(self.count(cell) for cell in cells),
             measure=self._settings.options.measure,
+            workloads=self._workloads_beside(cells[0]),
             import_path=tuple(sys.path),
         )
         self._display.session_began(job)

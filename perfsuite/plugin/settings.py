@@ -16,10 +16,11 @@ from perfsuite.core.options import (
     Options,
     merge_tolerances,
     parse_lengths,
+    parse_slowdown,
     parse_tolerances,
 )
 from perfsuite.core.recording import ENVIRONMENT_KEYS
-from perfsuite.core.units import parse_duration, parse_percent
+from perfsuite.core.units import parse_duration
 from perfsuite.core.workload import ModelSpec, SamplingParams
 from perfsuite.plugin.flags import SWITCHES, VALUES, Flag
 from perfsuite.strategies import references, resolve
@@ -39,6 +40,9 @@ class Settings:
     baseline_dir: Path
     json_path: Path | None
     resume: bool
+    append: bool
+    update_noise: bool
+    selftest: bool
 
     def reference(self, strategy: str) -> str:
         """'module:Class' of a strategy's name; a reference stays itself."""
@@ -83,16 +87,36 @@ def read_settings(config: pytest.Config) -> Settings:
     reader = _Reader(config)
     strategies = resolve(_names(reader, "strategy"), where=_FLAGS["strategy"].option)
     known = references()
+    save_baseline = bool(config.getoption("perf_save_baseline"))
     json_text = reader.text("json")
     return Settings(
-        options=_options(reader, strategies, bool(config.getoption("perf_save_baseline"))),
+        options=_options(reader, strategies, save_baseline),
         references=known,
         strategies_were_named="all" not in _names(reader, "strategy"),
         root=config.rootpath,
         baseline_dir=config.rootpath / reader.text("baseline_dir"),
         json_path=config.invocation_params.dir / json_text if json_text else None,
         resume=reader.switch("resume"),
+        append=_append(reader, save_baseline),
+        update_noise=reader.switch("update_noise") and not save_baseline,
+        selftest=_selftest(reader, save_baseline),
     )
+
+
+def _append(reader: _Reader, save_baseline: bool) -> bool:
+    append = reader.switch("baseline_append")
+    if append and not save_baseline:
+        raise OptionError(f"{_FLAGS['baseline_append'].option}: there is nothing to append without --save-baseline")
+    return append
+
+
+def _selftest(reader: _Reader, save_baseline: bool) -> bool:
+    selftest, option = reader.switch("selftest"), _FLAGS["selftest"].option
+    if selftest and save_baseline:
+        raise OptionError(f"{option}: not together with --save-baseline; save first, then run pytest --perf {option}")
+    if selftest and reader.text("inject_slowdown"):
+        raise OptionError(f"{option}: it injects a slowdown of its own; leave out --perf-inject-slowdown")
+    return selftest
 
 
 def _options(reader: _Reader, strategies: tuple[str, ...], save_baseline: bool) -> Options:
@@ -106,7 +130,7 @@ def _options(reader: _Reader, strategies: tuple[str, ...], save_baseline: bool) 
         sampling=_sampling(reader),
         seed=reader.number("seed", int, least=0),
         measure=_measure(reader),
-        gate=_gate(reader),
+        gate=_gate(reader, save_baseline),
         save_baseline=save_baseline,
     )
 
@@ -147,22 +171,24 @@ def _sampling(reader: _Reader) -> SamplingParams:
 
 def _measure(reader: _Reader) -> MeasureOptions:
     samples = reader.number("samples", int, least=1)
-    slowdown = reader.text("inject_slowdown")
+    text = reader.text("inject_slowdown")
+    slowdown, slow_device = parse_slowdown(text, where=_FLAGS["inject_slowdown"].option) if text else (0.0, False)
     return MeasureOptions(
         samples=samples,
         decode_samples=reader.whole_or_none("decode_samples") or max(10, samples // 10),
         warmup=reader.number("warmup", int, least=0),
-        injected_slowdown=parse_percent(slowdown, where=_FLAGS["inject_slowdown"].option) if slowdown else 0.0,
+        injected_slowdown=slowdown,
+        slow_device=slow_device,
         silence_ns=parse_duration(reader.text("timeout"), where=_FLAGS["timeout"].option),
     )
 
 
-def _gate(reader: _Reader) -> GateOptions:
+def _gate(reader: _Reader, save_baseline: bool) -> GateOptions:
     budget, sessions = reader.text("budget"), reader.whole_or_none("sessions")
     defaults = GateOptions()
     return GateOptions(
         tolerances=_tolerances(reader),
-        sessions=sessions or defaults.sessions,
+        sessions=defaults.sessions if save_baseline else sessions or defaults.sessions,
         baseline_sessions=sessions or defaults.baseline_sessions,
         budget_ns=parse_duration(budget, where=_FLAGS["budget"].option) if budget else None,
         strict=reader.switch("strict"),

@@ -1,16 +1,20 @@
 """Owns the baselines of one run: read once the device is known, judged by, and replaced by --save-baseline alone."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from perfsuite.core.baseline import Baseline
+from perfsuite.core.calibration import choose_modes
 from perfsuite.core.errors import BaselineError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Recording
 from perfsuite.core.validity import unsavable
 from perfsuite.measure.clock import utc_now
 from perfsuite.store import BaselineStore
+
+MOST_LATER = 20
+"""How many sessions of later runs a baseline keeps; the oldest go first."""
 
 Recordings = Mapping[Cell, tuple[Recording, ...]]
 
@@ -30,6 +34,8 @@ class Shelf:
         self._store = BaselineStore(directory)
         self._found: dict[Cell, Baseline | BaselineError | None] = {}
         self.saved: list[Saved] = []
+        self.updated: list[Cell] = []
+        self.not_updated: dict[Cell, str] = {}
         self.errors: dict[Cell, str] = {}
 
     def check_writable(self, cells: Iterable[Cell] = ()) -> None:
@@ -65,21 +71,65 @@ class Shelf:
         arms = {cell_id.rpartition("/")[0] for cell_id in asked}
         return tuple(sorted(cell_id for cell_id in stored - asked if cell_id.rpartition("/")[0] in arms))
 
-    def save(self, recordings: Recordings, commit: str) -> None:
-        """Store every cell whose recordings may be believed; `errors` says why for the others."""
+    def save(self, recordings: Recordings, commit: str, *, append: bool = False) -> None:
+        """Store every cell whose recordings may be believed; `errors` says why for the others.
+
+        With `append` they join the sessions that are stored; the modes are chosen anew from all of them.
+        """
         for cell, own in recordings.items():
             reasons = [reason for recording in own for reason in unsavable(recording)]
             if reasons:
                 self.errors[cell] = f"{cell.id}: not saved: {reasons[0]}"
             elif own:
-                self._save_one(cell, own, commit)
+                self._save_one(cell, own, commit, append=append)
 
-    def _save_one(self, cell: Cell, recordings: tuple[Recording, ...], commit: str) -> None:
+    def add_noise(self, recordings: Recordings) -> None:
+        """Let the sessions of later runs that passed tell of the noise; the level and the modes stay.
+
+        `updated` are the cells that learnt, `not_updated` says why others could not: no verdict hangs on it.
+        """
+        for cell, own in recordings.items():
+            old = self._found.get(cell)
+            if isinstance(old, Baseline) and own:
+                later = _renumbered((*old.later, *own)[-MOST_LATER:])
+                try:
+                    self._store.save(replace(old, later=later))
+                except BaselineError as error:
+                    self.not_updated[cell] = f"{cell.id}: --perf-update-noise: {error}"
+                    continue
+                self.updated.append(cell)
+
+    def _save_one(self, cell: Cell, recordings: tuple[Recording, ...], commit: str, *, append: bool) -> None:
         old = self._found.get(cell)
         try:
-            new = Baseline(cell=cell, commit=commit, saved_at=utc_now(), recordings=recordings)
+            if append and isinstance(old, BaselineError):
+                raise old
+            earlier = old if append and isinstance(old, Baseline) else None
+            new = _joined(earlier, cell, recordings, commit)
             self._store.save(new)
         except BaselineError as error:
-            self.errors[cell] = f"{error}; the sessions are kept: mend it and use --save-baseline --perf-resume"
+            again = "--save-baseline --perf-resume" + (" --perf-baseline-append" if append else "")
+            self.errors[cell] = f"{error}; the sessions are kept: mend it and use {again}"
             return
         self.saved.append(Saved(old=old if isinstance(old, Baseline) else None, new=new))
+
+
+def _joined(old: Baseline | None, cell: Cell, new: tuple[Recording, ...], commit: str) -> Baseline:
+    """A baseline of the new sessions, behind those of the old one if there is one; BaselineError if they do not fit."""
+    if old is not None:
+        differing = old.mismatches(new[0])
+        if differing:
+            raise BaselineError(f"{cell.id}: --perf-baseline-append: these sessions do not fit: {'; '.join(differing)}")
+    recordings = _renumbered((*(old.recordings if old else ()), *new))
+    return Baseline(
+        cell=cell,
+        commit=commit,
+        saved_at=utc_now(),
+        recordings=recordings,
+        modes=choose_modes(recordings),
+        later=old.later if old else (),
+    )
+
+
+def _renumbered(recordings: tuple[Recording, ...]) -> tuple[Recording, ...]:
+    return tuple(replace(recording, session=index) for index, recording in enumerate(recordings))

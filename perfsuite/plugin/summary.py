@@ -5,10 +5,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from perfsuite.core.errors import OptionError
+from perfsuite.core.observations import observe
+from perfsuite.core.suspicion import suspicion
 from perfsuite.plugin import commands
 from perfsuite.plugin.campaign import Campaign
 from perfsuite.report import json_report, terminal
+from perfsuite.report.calibration import calibration
+from perfsuite.report.headings import counted
 from perfsuite.report.layout import Line
+from perfsuite.report.observations import observations
+from perfsuite.report.selftest import selftest
 from perfsuite.report.verdicts import Commands
 
 if TYPE_CHECKING:
@@ -21,13 +27,21 @@ def write_summary(reporter: "TerminalReporter", campaign: Campaign) -> None:
         return
     recordings = {cell: campaign.recordings(cell) for cell in campaign.cells if campaign.recordings(cell)}
     reporter.section("perfsuite", "=")
-    if reporter.config.getoption("verbose", default=0) >= 0:
+    verbose = reporter.config.getoption("verbose", default=0) >= 0
+    if verbose:
         _write(reporter, terminal.tables(recordings))
         _write(reporter, terminal.comparison(recordings))
     if campaign.options.save_baseline:
         _write(reporter, _saved_lines(campaign))
+        _write(
+            reporter, calibration(campaign.calibrations(), looks=campaign.options.gate.sessions, gates=campaign.gates)
+        )
     elif recordings:
         _write(reporter, terminal.verdicts(campaign.judgements(), _commands(campaign.argv)))
+        _write(reporter, _suspicion_lines(campaign))
+        _write(reporter, selftest(campaign.selftest) if campaign.selftest else ())
+    if verbose:
+        _write(reporter, observations(observe(r for own in recordings.values() for r in own)))
     _write(reporter, _note_lines(campaign))
 
 
@@ -37,6 +51,11 @@ def _write(reporter: "TerminalReporter", lines: Iterable[Line]) -> None:
         reporter.write_line(line.text, **markup)
 
 
+def _suspicion_lines(campaign: Campaign) -> list[Line]:
+    found = suspicion(campaign.judgements())
+    return [Line(found, "yellow")] if found else []
+
+
 def _saved_lines(campaign: Campaign) -> list[Line]:
     saved = [Line(terminal.saved(each.old, each.new), "plain") for each in campaign.shelf.saved]
     return [*saved, *(Line(error, "red") for error in campaign.shelf.errors.values())]
@@ -44,12 +63,20 @@ def _saved_lines(campaign: Campaign) -> list[Line]:
 
 def _note_lines(campaign: Campaign) -> list[Line]:
     notes = [Line(note, "yellow") for note in campaign.notes]
+    if campaign.settings.update_noise:
+        notes += _noise_lines(campaign)
     skipped = dict.fromkeys(campaign.unavailable.values())
     notes += [Line(f"not measured: {reason}", "yellow") for reason in skipped]
     if campaign.is_interrupted:
         command = commands.resume(campaign.argv)
         notes.append(Line(f"interrupted: every finished session is kept; go on with: {command}", "bold"))
     return notes
+
+
+def _noise_lines(campaign: Campaign) -> list[Line]:
+    joined = f"{len(campaign.shelf.updated)} of {counted(len(campaign.cells), 'cell')}"
+    told = Line(f"--perf-update-noise: the sessions of {joined} joined what the baselines know of the noise")
+    return [told, *(Line(reason, "yellow") for reason in campaign.shelf.not_updated.values())]
 
 
 def _commands(argv: tuple[str, ...]) -> Commands:

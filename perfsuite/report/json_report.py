@@ -15,7 +15,7 @@ from perfsuite.core.verdict import Judgement
 from perfsuite.disk import explain, try_writing, write_whole
 from perfsuite.report.rows import pooled
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def document(

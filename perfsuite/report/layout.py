@@ -64,7 +64,7 @@ def _span(widths: list[int]) -> int:
 
 def _heading(members: tuple[Column, ...]) -> str:
     span = _span(_widths(members))
-    if len(members) == 1:
+    if len(members) == 1 or not members[0].group:
         return members[0].align(members[0].group, span)
     return f" {members[0].group} ".center(span, "-")
 

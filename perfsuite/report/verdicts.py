@@ -115,9 +115,13 @@ def _told(finding: Finding) -> str:
 
 
 def _why(verdict: Verdict) -> str:
-    """Reason and remedy; what would decide an inconclusive metric is a noun ('2 more sessions') and needs its verb."""
+    """Which of host and device moved, reason and remedy.
+
+    What would decide an inconclusive metric is a noun ('2 more sessions') and needs its verb.
+    """
     asks = verdict.remedy and verdict.outcome is Outcome.INCONCLUSIVE
-    return "; ".join(filter(None, (verdict.reason, f"to decide: {verdict.remedy}" if asks else verdict.remedy)))
+    remedy = f"to decide: {verdict.remedy}" if asks else verdict.remedy
+    return "; ".join(filter(None, (verdict.moved, verdict.reason, verdict.void, remedy)))
 
 
 def _explained(verdict: Verdict, remedy: str) -> str:

@@ -97,6 +97,10 @@ def damaged(**changes: Any) -> dict[str, Any]:
         (damaged(session="0"), r"^recording\.session: expected int, found '0'$"),
         (damaged(session=True), r"^recording\.session: expected int, found True$"),
         (damaged(session=1.0), r"^recording\.session: expected int, found 1\.0$"),
+        (
+            damaged(injected_slowdown=float("nan")),
+            r"^recording\.injected_slowdown: expected a finite number, found nan$",
+        ),
         (damaged(session=None), r"^recording\.session: expected int, found None$"),
         (damaged(sesion=1), r"^recording: has the unknown sesion$"),
         (damaged(memory={}), r"^recording\.memory: lacks host_peak, peak_allocated, peak_reserved, weights$"),

@@ -15,6 +15,7 @@ from perfsuite.core.errors import OptionError
 from perfsuite.core.gate import judge, minimum_detectable
 from perfsuite.core.metrics import Direction, Statistic
 from perfsuite.core.noise import Noise, Spread, fit_noise
+from perfsuite.core.remedy import doubt, remedy_for
 from perfsuite.core.statistics import UnusableSamplesError
 from perfsuite.core.verdict import Outcome
 
@@ -209,6 +210,45 @@ def test_a_tail_fails_only_if_more_of_its_samples_are_slow() -> None:
     assert decide(replace(contrast, slow_candidate=8), rule) is Outcome.INCONCLUSIVE
 
 
+def test_a_tail_does_not_pass_if_surely_more_of_its_samples_are_slow() -> None:
+    rule = Rule(statistic=Statistic.P95, tolerance=0.1)
+    spread = Spread(variance=1e-6, freedom=6)
+    contrast = Contrast(theta=0.04, spread=spread, m=5, k=1, n=300, agreeing=0, slow_baseline=2, slow_candidate=3)
+    assert decide(contrast, rule) is Outcome.PASSED
+    heavier = replace(contrast, slow_candidate=15)
+    assert decide(heavier, rule) is Outcome.INCONCLUSIVE
+    assert doubt(heavier, rule) == (
+        "+4.1 % is below the tolerance, but 15 of 300 samples beyond the tail's limit are surely more than "
+        "2 of 1500 in the baseline"
+    )
+    assert remedy_for(heavier, rule) == "gate the mean too: what became slower lies beyond P95"
+
+
+def test_noise_common_to_all_cells_counts_once_and_its_error_is_not_shared_by_the_gates() -> None:
+    spread = Spread(variance=1e-4, freedom=69, measured=2, pool_df=7)
+    contrast = Contrast(theta=0.0, spread=spread, m=8, k=3, n=100, agreeing=0)
+    freedom = 69**2 / (67**2 / 7 + 2)
+    assert spread.common_freedom == pytest.approx(freedom)
+    quantiles = contrast.alarm_reach(Rule(statistic=Statistic.P50, gates=240)) / (0.01 * math.sqrt(1 / 8 + 1 / 3))
+    assert quantiles == pytest.approx(t.isf(0.001 / 6, freedom))
+    apart = replace(contrast, spread=replace(spread, pool_df=math.inf))
+    quantiles = apart.alarm_reach(Rule(statistic=Statistic.P50, gates=240)) / (0.01 * math.sqrt(1 / 8 + 1 / 3))
+    assert quantiles == pytest.approx(t.isf(0.001 / 1440, 69))
+
+
+def test_a_baseline_that_moves_as_one_can_detect_less() -> None:
+    draw = np.random.default_rng(3)
+    levels = 0.01 * draw.normal(size=(1, 8, 1))
+    cells = (10 * np.exp(levels + 0.002 * draw.normal(size=(30, 8, 50)))).tolist()
+    shuffled = [[cell[i] for i in draw.permutation(8)] for cell in cells]
+    alike, mixed = (
+        minimum_detectable(cells[0], noise=fit_noise(suite, "median"), gates=30) for suite in (cells, shuffled)
+    )
+    assert alike is not None
+    assert mixed is not None
+    assert alike > mixed
+
+
 @pytest.mark.parametrize(("slow", "usual"), [(0, 0), (0, 5), (3, 1), (9, 2), (30, 30), (60, 0)])
 def test_the_guard_is_fishers_exact_test(slow: int, usual: int) -> None:
     table = [[slow, 60 - slow], [usual, 100 - usual]]
@@ -242,6 +282,11 @@ def test_students_quantile_equals_scipys(freedom: float, error: float) -> None:
         ([5.0, 5.0], "candidate session 2: all 2 samples are 5: the clock does not tick"),
         (["a", "b"], "candidate session 2: not a list of numbers"),
         (None, "candidate session 2: not a list of numbers"),
+        (
+            [10.0, 11.0, 9.0, 36e5],
+            "candidate session 2: sample 4 of 4 is 3,600,000, 342,857 times the median: the clock",
+        ),
+        ([10.0, 11.0, 9.0, 1e-3], "candidate session 2: sample 4 of 4 is 0.001, less than a thousandth of the median"),
     ],
 )
 def test_samples_that_are_no_measurement_are_invalid(samples: list[float], reason: str) -> None:
@@ -249,6 +294,32 @@ def test_samples_that_are_no_measurement_are_invalid(samples: list[float], reaso
     assert verdict.outcome is Outcome.INVALID
     assert verdict.reason.startswith(reason)
     assert (verdict.change, verdict.interval) == (None, None)
+
+
+def test_a_baseline_whose_clock_jumped_is_not_usable() -> None:
+    verdict = judge([*QUIET, [10.0, 11.0, 9.0, 36e5]], SLOWER)
+    assert (verdict.outcome, verdict.remedy) == (Outcome.INVALID, "measure that session again")
+    assert verdict.reason.startswith("baseline session 6: sample 4 of 4 is 3,600,000")
+
+
+def test_a_session_with_less_than_half_of_the_samples_is_refused_and_named() -> None:
+    verdict = judge([[*session, 10.2, 10.3, 10.4, 10.5] for session in QUIET], [[*SLOWER[0], 11.1], SLOWER[1]])
+    assert (verdict.outcome, verdict.sessions_help) == (Outcome.INCONCLUSIVE, False)
+    assert verdict.reason == "candidate session 2 is cut short: n = 3, less than half of the longest session's 7"
+    assert verdict.remedy == "measure sessions of the same length"
+
+
+def test_half_of_the_samples_are_enough() -> None:
+    long = [[*session, 10.2, 10.3, 10.4] for session in QUIET]
+    assert judge(long, SLOWER).outcome is Outcome.REGRESSED
+
+
+@pytest.mark.parametrize("sessions", [None, 5, "abc", {}, np.array(3.0)])
+def test_what_is_no_list_of_sessions_is_invalid(sessions: Sessions) -> None:
+    assert judge(sessions, SLOWER).reason == "baseline: not a list of sessions"
+    verdict = judge(QUIET, sessions)
+    assert (verdict.outcome, verdict.reason) == (Outcome.INVALID, "candidate: not a list of sessions")
+    assert verdict.candidate_sessions == 0
 
 
 def test_a_side_without_sessions_is_invalid() -> None:
@@ -286,7 +357,7 @@ def test_the_sessions_asked_for_do_decide_if_they_come_out_the_same() -> None:
     sd = math.sqrt(float(np.var(np.log([10.0, 10.1, 9.9, 10.05, 9.95]), ddof=1)))
     level = float(np.exp(np.mean(np.log([10.0, 10.1, 9.9, 10.05, 9.95]))))
     theta = math.log(10.2 / level)
-    reaches = [t.isf(0.01 / 6, 4 + more - less) * sd * math.sqrt(1 / 5 + 1 / (1 + more - less)) for less in (0, 1)]
+    reaches = [t.isf(0.005 / 6, 4 + more - less) * sd * math.sqrt(1 / 5 + 1 / (1 + more - less)) for less in (0, 1)]
     assert theta + reaches[0] < math.log(1.05) <= theta + reaches[1]
 
 
@@ -295,6 +366,7 @@ def test_a_cell_too_noisy_for_any_number_of_sessions_says_what_it_could_gate() -
     verdict = judge(baseline, exact_sessions(10.2))
     assert (verdict.outcome, verdict.sessions_help) == (Outcome.INCONCLUSIVE, False)
     assert verdict.remedy.startswith(("a tolerance of", "a quieter machine"))
+    assert verdict.remedy.endswith("a quieter machine or both versions in turns (--perf-against, planned)")
 
 
 def test_where_sessions_do_not_suffice_a_larger_baseline_is_named() -> None:

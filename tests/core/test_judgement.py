@@ -163,8 +163,8 @@ def test_a_tail_of_fifty_samples_stays_open() -> None:
 
 
 def test_the_looks_are_the_sessions_of_the_options() -> None:
-    noisy = make_baseline(*(s for index in range(5) for s in sessions(1, first=index, ttft_ms=40 + 0.3 * index)))
-    candidate = sessions(1, first=10, ttft_ms=40.6)
+    noisy = make_baseline(*(s for index in range(5) for s in sessions(1, first=index, ttft_ms=40 + 0.25 * index)))
+    candidate = sessions(1, first=10, ttft_ms=40.5)
     one, many = (
         judged(noisy, candidate, options=GateOptions(sessions=count)).verdicts[0].outcome for count in (1, 1000)
     )

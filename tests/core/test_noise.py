@@ -93,6 +93,10 @@ def test_a_cell_that_cannot_be_used_is_left_out_with_the_reason() -> None:
         [[1.0, 0.0], [1.0, 2.0]],
         [[1.0, 2.0], [1.0, 2.0]],
         [],
+        [[1.0, 2.0], [1.0, 2.0, 3.0, 4.0, 5.0]],
+        [[1.0, 2.0], [1.0, 1.1, 1.2, 5000.0]],
+        [[1.0, 2.0], None],  # type: ignore[list-item]
+        None,  # type: ignore[list-item]
     ]
     noise = fit_noise([*bad, *good], "median")
     assert noise.cells == 10
@@ -103,6 +107,10 @@ def test_a_cell_that_cannot_be_used_is_left_out_with_the_reason() -> None:
         "cell 3: sample 2 of 2 is 0, not a time above zero",
         "cell 4: its sessions or samples do not differ at all",
         "cell 5: the number of sessions is 0, 2 are needed",
+        "cell 6: session 1 has 2 samples, the longest 5",
+        "cell 7: sample 4 of 4 is 5,000, 4,348 times the median: the clock jumped or the machine stood still",
+        "cell 8: not a list of numbers ('NoneType' object is not iterable)",
+        "cell 9: not a list of sessions",
     )
 
 
@@ -155,6 +163,45 @@ def test_a_clock_too_coarse_to_show_noise_does_not_promise_a_quiet_cell() -> Non
     noise = Noise(statistic=Statistic.P50, cells=20, slope=1.0, prior_df=5.0, least_covariate=1e-6)
     assert noise.prior_variance(0.0) == noise.prior_variance(1e-6)
     assert noise.prior_variance(4e-6) == pytest.approx(4 * noise.prior_variance(1e-6))
+
+
+def test_beyond_the_cells_it_was_fitted_on_the_prior_grows_with_what_the_samples_alone_give() -> None:
+    flat = Noise(statistic=Statistic.P50, cells=20, slope=0.2, prior_df=5.0, largest_covariate=1e-6)
+    assert flat.prior_variance(8e-6) == pytest.approx(8 * flat.prior_variance(1e-6))
+    steep = Noise(statistic=Statistic.P50, cells=20, slope=2.0, prior_df=5.0, largest_covariate=1e-6)
+    assert steep.prior_variance(8e-6) == pytest.approx(64 * steep.prior_variance(1e-6))
+
+
+def correlated_cells(common: float, *, sessions: int = 8) -> Cells:
+    """Forty cells of session sd 1 %; `common` is the share of the variance that all have together."""
+    draw = np.random.default_rng(12)
+    shared, own = draw.normal(size=(1, sessions, 1)), draw.normal(size=(40, sessions, 1))
+    levels = 0.01 * (math.sqrt(common) * shared + math.sqrt(1 - common) * own)
+    times: Cells = (10 * np.exp(levels + 0.001 * draw.normal(size=(40, sessions, 50)))).tolist()
+    return times
+
+
+def test_cells_apart_give_the_pool_all_their_degrees_of_freedom() -> None:
+    assert fit_noise(correlated_cells(0.0, sessions=20), "median").pool_df == pytest.approx(40 * 19, rel=0.25)
+
+
+@pytest.mark.parametrize("sessions", [2, 8, 20])
+def test_cells_that_move_as_one_give_the_pool_those_of_one_cell(sessions: int) -> None:
+    noise = fit_noise(correlated_cells(1.0, sessions=sessions), "median")
+    assert noise.pool_df == pytest.approx(sessions - 1, rel=0.1)
+
+
+def test_the_pool_follows_from_the_squared_correlation_of_the_sessions() -> None:
+    cells = correlated_cells(0.7, sessions=20)
+    medians = np.log([[np.median(session) for session in cell] for cell in cells])
+    squares = np.corrcoef(medians)[np.triu_indices(40, 1)] ** 2
+    shared = (squares.mean() - 1 / 19) / (1 - 1 / 19)
+    assert 0.3 < shared < 0.7
+    assert fit_noise(cells, "median").pool_df == pytest.approx(19 / (shared + (1 - shared) / 40))
+
+
+def test_a_prior_without_a_pool_has_all_its_degrees_of_freedom() -> None:
+    assert moderated(None, squares=6.0, freedom=3, covariate=1e-6).common_freedom == 3
 
 
 def test_squares_are_taken_from_the_mean() -> None:

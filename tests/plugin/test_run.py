@@ -22,7 +22,7 @@ def test_without_a_baseline_numbers_are_shown_and_nothing_counts_as_passed(run: 
     result = run("--perf")
     result.assert_outcomes(skipped=8)
     result.stdout.fnmatch_lines(
-        ["*fake, tiny*on scripted*", "*no baseline for 'scripted'*", "perfsuite: 8 gates: 8 no baseline"]
+        ["*fake, tiny*on scripted*", "*no baseline for 'scripted'*", "perfsuite: 12 gates: 12 no baseline"]
     )
 
 
@@ -126,7 +126,7 @@ def test_the_json_report_holds_samples_and_verdicts(run: Run, project: pytest.Py
     document = json.loads((project.path / "out.json").read_text())
     cell = document["cells"][0]
     assert len(cell["recordings"][0]["samples"]["arrivals_ns"]) == 70
-    assert [verdict["outcome"] for verdict in cell["verdicts"]] == ["no baseline"] * 4
+    assert [verdict["outcome"] for verdict in cell["verdicts"]] == ["no baseline"] * 6
 
 
 def test_nothing_is_measured_for_collect_only(run: Run, project: pytest.Pytester) -> None:
@@ -141,7 +141,7 @@ def test_only_selected_cells_are_measured(run: Run) -> None:
 
 def test_quiet_leaves_the_verdicts(run: Run) -> None:
     result = run("--perf", "-q")
-    result.stdout.fnmatch_lines(["perfsuite: 8 gates: 8 no baseline"])
+    result.stdout.fnmatch_lines(["perfsuite: 12 gates: 12 no baseline"])
     result.stdout.no_fnmatch_line("*TTFT, ms*")
 
 
@@ -156,7 +156,7 @@ def test_ini_values_are_defaults_for_the_flags(run: Run, project: pytest.Pyteste
 def test_the_repositorys_own_suite_is_written_with_the_public_fixtures(run: Run, project: pytest.Pytester) -> None:
     suite = Path(__file__).parent.parent / "perf" / "test_latency.py"
     project.makepyfile(test_speed=suite.read_text())
-    run("--save-baseline").assert_outcomes(passed=8)
+    run("--save-baseline").assert_outcomes(passed=12)
 
 
 def test_a_test_marked_skip_is_not_measured(run: Run, project: pytest.Pytester) -> None:

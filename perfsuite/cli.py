@@ -1,0 +1,180 @@
+"""Owns the command `perfsuite`: what can be done with stored baselines without pytest.
+
+Exit codes of `perfsuite selftest`: 0 the gate did right, 1 it was wrong in real sessions, 2 it could not be asked.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from perfsuite.core.baseline import Baseline
+from perfsuite.core.errors import OptionError, PerfsuiteError
+from perfsuite.core.metrics import Metric
+from perfsuite.core.options import DEFAULT_TOLERANCES, GateOptions, merge_tolerances, parse_tolerances
+from perfsuite.core.replay import REPLAYS, study
+from perfsuite.core.selftest import Gated, SelfTest, default_slowdown, verdict_count
+from perfsuite.core.units import parse_percent
+from perfsuite.core.workload import ModelSpec, Workload
+from perfsuite.measure.environment import has_gpu
+from perfsuite.measure.session import SessionJob
+from perfsuite.measure.trial import Ways, try_gate
+from perfsuite.report.headings import counted
+from perfsuite.report.layout import Line
+from perfsuite.report.selftest import selftest
+from perfsuite.store import BaselineStore
+from perfsuite.strategies import references, resolve
+
+GATE_WRONG, NOT_ASKED, INTERRUPTED = 1, 2, 130
+RESET = "\x1b[0m"
+COLOURS = {"plain": "", "bold": "\x1b[1m", "red": "\x1b[31m", "green": "\x1b[32m", "yellow": "\x1b[33m"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code. What goes wrong is one line on standard error."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return _selftest(arguments)
+    except PerfsuiteError as error:
+        _complain(str(error))
+        return NOT_ASKED
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return INTERRUPTED
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, without the usage."""
+        self.exit(NOT_ASKED, f"{self.prog}: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="perfsuite", description="performance regressions of LLM inference")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    about = "prove the gate on this machine: replay the stored sessions, inject slowdowns, and try it for real"
+    own = commands.add_parser("selftest", help=about, description=about)
+    own.add_argument("--baseline-dir", type=Path, default=Path("baselines"), metavar="DIR", help="folder of baselines")
+    own.add_argument("--device", metavar="FOLDER", help="the folder of one device in it, if there are several")
+    own.add_argument("-k", dest="text", default="", metavar="TEXT", help="only cells whose id contains this")
+    own.add_argument("--tolerance", default="", metavar="LIST", help="as --perf-tolerance, laid over its default")
+    own.add_argument("--replays", type=_count, default=REPLAYS, metavar="N", help=f"replays (default: {REPLAYS})")
+    own.add_argument(
+        "--inject", metavar="PERCENT", help="slowdown of the real trial (default: twice the median's tolerance)"
+    )
+    own.add_argument("--no-real", action="store_true", help="replays only, no real sessions")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
+def _selftest(arguments: argparse.Namespace) -> int:
+    tolerances = _tolerances(arguments.tolerance)
+    slowdown = parse_percent(arguments.inject, where="--inject") if arguments.inject else None
+    stored, baselines = _baselines(arguments)
+    gated = tuple(Gated(baseline=baseline, tolerances=tolerances) for baseline in baselines)
+    if not arguments.no_real:
+        _check_trial(baselines)
+    gates = max(1, verdict_count(gated))
+    sys.stderr.write(f"replaying {counted(len(gated), 'cell')} {counted(arguments.replays, 'time')}\n")
+    found = study(gated, GateOptions(), gates=gates, replays=arguments.replays)
+    if not arguments.no_real:
+        sizes = (0.0, slowdown or default_slowdown(gated))
+        found = replace(found, trials=tuple(try_gate(gated, _ways(gates, stored), slowdown=size) for size in sizes))
+    _write(selftest(found))
+    return _exit_code(found)
+
+
+def _exit_code(found: SelfTest) -> int:
+    if found.wrong():
+        return GATE_WRONG
+    if found.uncompared():
+        _complain(f"{len(found.uncompared())} gates could not be tried; the report says why")
+        return NOT_ASKED
+    return 0
+
+
+def _tolerances(text: str) -> dict[Metric, float]:
+    changes = parse_tolerances(text, where="--tolerance") if text else {}
+    return merge_tolerances(DEFAULT_TOLERANCES, changes)
+
+
+def _baselines(arguments: argparse.Namespace) -> tuple[tuple[Baseline, ...], tuple[Baseline, ...]]:
+    """Everything stored for the device, and what of it was asked for."""
+    store = BaselineStore(arguments.baseline_dir)
+    found = store.load_all(_device(store, arguments.device))
+    chosen = tuple(baseline for baseline in found if arguments.text in baseline.cell.id)
+    if not chosen:
+        ids = ", ".join(baseline.cell.id for baseline in found)
+        raise OptionError(f"-k: no cell's id contains {arguments.text!r}; stored are {ids}")
+    return found, chosen
+
+
+def _device(store: BaselineStore, asked: str | None) -> str:
+    """The folder of the device that was asked for, or of the only one."""
+    devices = store.devices()
+    if not devices:
+        raise OptionError(f"{store.directory}: there are no baselines; record some with: pytest --save-baseline")
+    if asked is None and len(devices) > 1:
+        raise OptionError(
+            f"--device: {store.directory} has baselines of several devices; choose {' or '.join(devices)}"
+        )
+    if asked is not None and asked not in devices:
+        raise OptionError(f"--device: {asked!r} is not in {store.directory}; choose from {', '.join(devices)}")
+    return asked or devices[0]
+
+
+def _check_trial(baselines: Sequence[Baseline]) -> None:
+    """OptionError if it is plain, before anything is loaded, that real sessions cannot be made here."""
+    for baseline in baselines:
+        resolve((baseline.cell.strategy,), where=baseline.cell.id)
+    environment = baselines[0].environment
+    if "cuda" in environment.must_agree and not has_gpu():
+        raise OptionError(
+            f"these baselines are of {environment.device!r}, and there is no GPU here; use --no-real for replays alone"
+        )
+
+
+def _ways(gates: int, stored: Sequence[Baseline]) -> Ways:
+    known = references()
+    arms: dict[tuple[str, ModelSpec], list[Workload]] = {}
+    for baseline in stored:
+        arms.setdefault((baseline.cell.strategy, baseline.cell.model), []).append(baseline.cell.workload)
+    return Ways(
+        reference=lambda strategy: known.get(strategy, strategy),
+        workloads=lambda cell: tuple(arms[cell.strategy, cell.model]),
+        import_path=(*sys.path, str(Path.cwd())),
+        options=GateOptions(),
+        gates=gates,
+        began=_say_session,
+        progressed=lambda _: None,
+        ended=lambda _: None,
+    )
+
+
+def _say_session(job: SessionJob) -> None:
+    first, slowdown = job.cells[0], job.measure.injected_slowdown
+    what = f"slowed by {100 * slowdown:g} %" if slowdown else "same code"
+    cells = counted(len(job.cells), "cell")
+    sys.stderr.write(f"{first.strategy_slug}/{first.model.slug}, {what}: session {job.session + 1}, {cells}\n")
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"perfsuite selftest: {text}\n")
+
+
+def _write(lines: Sequence[Line]) -> None:
+    coloured = sys.stdout.isatty()
+    for line in lines:
+        colour = COLOURS[line.style] if coloured else ""
+        sys.stdout.write(f"{colour}{line.text}{RESET if colour else ''}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
