@@ -13,7 +13,7 @@ import numpy as np
 
 from perfsuite.core.baseline import Baseline
 from perfsuite.core.canary import LARGEST_WEIGHT, RAW, Canary, Mode
-from perfsuite.core.contrast import Rule, baseline_spread, smallest_tolerance
+from perfsuite.core.contrast import Rule, baseline_spread, detectable
 from perfsuite.core.gate import LEAST_BASELINE_SESSIONS
 from perfsuite.core.machine import Seen, block_factors, canary_ranges, readings, seen
 from perfsuite.core.matrix import Cell
@@ -191,9 +191,14 @@ def _too_few(views: Sequence[Seen]) -> str:
 
 def _smallest(rows: FloatArray, rule: Rule, noise: Noise | None, m: int) -> float:
     """The smallest tolerance of `m` baseline sessions that spread as these do."""
-    spread = baseline_spread(rows, rule.statistic, noise)
-    freedom = spread.freedom + m - len(rows) + rule.looks - 1
-    return smallest_tolerance(spread.sd, m=m, k=rule.looks, freedom=freedom, alpha=rule.alpha)
+    spread, more = baseline_spread(rows, rule.statistic, noise), rule.looks - 1
+    grown = replace(
+        spread,
+        freedom=spread.freedom + m - len(rows) + more,
+        measured=more,
+        pool_df=spread.pool_df * (m - 1) / (len(rows) - 1),
+    )
+    return detectable(grown, rule, m=m, k=rule.looks)
 
 
 def _sessions_needed(rows: FloatArray, rule: Rule, noise: Noise | None) -> int | None:

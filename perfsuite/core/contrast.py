@@ -127,16 +127,21 @@ def _log_choose(n: int, k: NDArray[Any] | int) -> FloatArray:
     return logs
 
 
-def compare(baseline: FloatArray, candidate: FloatArray, rule: Rule, noise: Noise | None) -> Contrast:
-    """The numbers of the comparison; a row per session, at least two rows and one."""
+def compare(
+    baseline: FloatArray, candidate: FloatArray, rule: Rule, noise: Noise | None, later: FloatArray | None = None
+) -> Contrast:
+    """The numbers of the comparison; a row per session, at least two rows and one.
+
+    `later` are sessions of later runs that passed: each adds (y - level)^2 m/(m+1) and one degree of freedom.
+    """
     sign = rule.direction.value
     stored, measured = (session_estimates(rows, rule.statistic) for rows in (baseline, candidate))
     (m, n), k = baseline.shape, len(candidate)
     level = float(stored.mean())
     spread = moderated(
         noise,
-        squares=squares_of(stored) + squares_of(measured),
-        freedom=m + k - 2,
+        squares=squares_of(stored) + squares_of(measured) + later_squares(stored, later, rule.statistic),
+        freedom=m + k - 2 + (0 if later is None else len(later)),
         covariate=iteration_variance(baseline, rule.statistic),
         measured=k - 1,
     )
@@ -154,6 +159,14 @@ def compare(baseline: FloatArray, candidate: FloatArray, rule: Rule, noise: Nois
         int(np.sum(sign * (np.log(rows) - level) > math.log1p(rule.tolerance / 2))) for rows in (baseline, candidate)
     ]
     return replace(contrast, slow_baseline=slow[0], slow_candidate=slow[1])
+
+
+def later_squares(stored: FloatArray, later: FloatArray | None, statistic: Statistic) -> float:
+    """What sessions of later runs add to the sum of squares: their distance from a level that is itself uncertain."""
+    if later is None or not len(later):
+        return 0.0
+    m = stored.size
+    return float(np.sum((session_estimates(later, statistic) - stored.mean()) ** 2)) * m / (m + 1)
 
 
 def baseline_spread(baseline: FloatArray, statistic: Statistic, noise: Noise | None) -> Spread:

@@ -5,7 +5,7 @@ The session is the datum, never the sample; the formulas are in docs/gate.md. It
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from perfsuite.core.contrast import Contrast, Rule, baseline_spread, compare, decide, detectable, ratio
 from perfsuite.core.errors import OptionError
@@ -41,11 +41,14 @@ def judge(
     looks: int = 6,
     family_error: float = 0.001,
     direction: Direction = Direction.LOWER_IS_BETTER,
+    later: Sessions = (),
 ) -> Verdict:
     """The verdict on one metric; samples in any unit, the same on both sides, in the order taken.
 
     `metric` is 'median', 'mean', 'p95' or 'p99'; `gates` counts the verdicts of the whole run, `looks` the sessions a
-    candidate may get. Bad samples never raise, they give INVALID; OptionError for an argument that cannot be used.
+    candidate may get. `later` are sessions of later runs that passed; they tell of the noise, not of the level. The
+    first samples of each session count, as many as the shortest has; one that is cut to half or less of the longest is
+    refused. Bad samples never raise, they give INVALID; OptionError for an argument that cannot be used.
     """
     rule = Rule(
         statistic=statistic_named(metric),
@@ -60,12 +63,28 @@ def judge(
     counts = _uncompared(metric, tolerance, baseline, candidate)
     try:
         stored, measured = _read(baseline, "baseline"), _read(candidate, "candidate")
+        known = _read(later, "later") if len(later) else []
     except UnusableSamplesError as error:
         return replace(counts, reason=str(error), remedy="measure that session again")
     if cut_short([*stored, *measured]) is not None:
         return replace(counts, outcome=Outcome.INCONCLUSIVE, reason=_length_text(stored, measured), remedy=AS_LONG)
     n = min(session.size for session in (*stored, *measured))
-    return _judge(first_common(stored, n), first_common(measured, n), counts, rule, noise)
+    beside = [session for session in known if session.size >= n]
+    sides = _Sides(
+        baseline=first_common(stored, n),
+        candidate=first_common(measured, n),
+        later=first_common(beside, n) if beside else None,
+    )
+    return _judge(sides, counts, rule, noise)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sides:
+    """What is compared: a row per session, all of one length."""
+
+    baseline: FloatArray
+    candidate: FloatArray
+    later: FloatArray | None
 
 
 def _uncompared(metric: str, tolerance: float, baseline: Sessions, candidate: Sessions) -> Verdict:
@@ -98,10 +117,11 @@ def _length_text(baseline: Sequence[FloatArray], candidate: Sequence[FloatArray]
     longest, index = max(session.size for session in sessions), cut_short(sessions) or 0
     side, number = ("baseline", index) if index < len(baseline) else ("candidate", index - len(baseline))
     size = sessions[index].size
-    return f"{side} session {number + 1} is cut short: n = {size}, less than half of the longest session's {longest}"
+    return f"{side} session {number + 1} is cut short: n = {size}, half or less of the longest session's {longest}"
 
 
-def _judge(baseline: FloatArray, candidate: FloatArray, counts: Verdict, rule: Rule, noise: Noise | None) -> Verdict:
+def _judge(sides: _Sides, counts: Verdict, rule: Rule, noise: Noise | None) -> Verdict:
+    baseline, candidate = sides.baseline, sides.candidate
     stored, measured = (float(session_estimates(rows, rule.statistic).mean()) for rows in (baseline, candidate))
     verdict = replace(
         counts,
@@ -117,7 +137,7 @@ def _judge(baseline: FloatArray, candidate: FloatArray, counts: Verdict, rule: R
             reason="one baseline session says nothing of the noise between sessions",
             remedy=f"{ADVISED_BASELINE_SESSIONS} baseline sessions, {LEAST_BASELINE_SESSIONS} at least",
         )
-    contrast = compare(baseline, candidate, rule, noise)
+    contrast = compare(baseline, candidate, rule, noise, sides.later)
     verdict = replace(verdict, interval=_interval(contrast, rule))
     blocked = obstacle(baseline, rule, noise) if rule.statistic.is_tail else None
     if blocked is not None:

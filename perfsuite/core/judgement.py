@@ -90,6 +90,7 @@ class _Question:
                 looks=self.options.sessions,
                 family_error=self.options.family_error,
                 direction=metric.direction,
+                later=usable(view(metric, self.baseline.later, self.baseline)),
             )
         mode = self.baseline.mode(metric).label
         return replace(verdict, metric=metric.key, mode=mode, void=void_blocks_text(measured))

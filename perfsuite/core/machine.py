@@ -19,7 +19,7 @@ from perfsuite.core.units import format_change
 REACH_SDS, LEAST_REACH = 4.0, 0.03
 """A canary may leave its median by so many of its own standard deviations, and by so much in any case."""
 VOID_SHARE = 0.5
-"""A session is void once more than this share of its blocks is."""
+"""A session is void once this share of its blocks is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ def seen(metric: Metric, recording: Recording, mode: Mode = RAW, ranges: Ranges 
     outside = _outside(recording, guards(series, mode, ranges or {}))
     kept = {block: values for block, values in blocks.items() if block in factors and block not in outside}
     void = len(blocks) - len(kept)
-    if void > VOID_SHARE * len(blocks):
+    if void and void >= VOID_SHARE * len(blocks):
         text = _void_text(list(outside.values()), mode, void, len(blocks))
         return Seen(values=(), blocks=len(blocks), void_blocks=void, void=text)
     values = tuple(value * factors[block] for block, own in kept.items() for value in own)

@@ -20,7 +20,7 @@ FloatArray: TypeAlias = NDArray[np.float64]
 SMALLEST, LARGEST = 1e-100, 1e100
 """Values outside cannot be times in any unit; inside, no sum or logarithm overflows."""
 LEAST_SHARE = 0.5
-"""Share of the longest session's samples that the shortest must have for the two to be compared."""
+"""Share of the longest session's samples that the shortest must exceed for the two to be compared."""
 JUMP = 1000.0
 """A sample this many times its session's median, or that small a part of it, was not timed by a working clock."""
 
@@ -96,9 +96,9 @@ def _numbers(values: Iterable[float]) -> FloatArray:
 
 
 def cut_short(sessions: Sequence[FloatArray]) -> int | None:
-    """The index of the shortest session if it has less than half the samples of the longest, else `None`."""
+    """The index of the shortest session if it has half the samples of the longest or fewer, else `None`."""
     sizes = [session.size for session in sessions]
-    return sizes.index(min(sizes)) if min(sizes) < LEAST_SHARE * max(sizes) else None
+    return sizes.index(min(sizes)) if min(sizes) <= LEAST_SHARE * max(sizes) else None
 
 
 def first_common(sessions: Sequence[FloatArray], count: int | None = None) -> FloatArray:

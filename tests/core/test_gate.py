@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import fisher_exact, t
 
-from perfsuite.core.contrast import Contrast, Rule, decide, hypergeometric_tail, smallest_tolerance, student
+from perfsuite.core.contrast import Contrast, Rule, compare, decide, hypergeometric_tail, smallest_tolerance, student
 from perfsuite.core.errors import OptionError
 from perfsuite.core.gate import judge, minimum_detectable
 from perfsuite.core.metrics import Direction, Statistic
@@ -302,16 +302,41 @@ def test_a_baseline_whose_clock_jumped_is_not_usable() -> None:
     assert verdict.reason.startswith("baseline session 6: sample 4 of 4 is 3,600,000")
 
 
-def test_a_session_with_less_than_half_of_the_samples_is_refused_and_named() -> None:
+def test_a_session_with_half_of_the_samples_or_fewer_is_refused_and_named() -> None:
     verdict = judge([[*session, 10.2, 10.3, 10.4, 10.5] for session in QUIET], [[*SLOWER[0], 11.1], SLOWER[1]])
     assert (verdict.outcome, verdict.sessions_help) == (Outcome.INCONCLUSIVE, False)
-    assert verdict.reason == "candidate session 2 is cut short: n = 3, less than half of the longest session's 7"
+    assert verdict.reason == "candidate session 2 is cut short: n = 3, half or less of the longest session's 7"
     assert verdict.remedy == "measure sessions of the same length"
 
 
-def test_half_of_the_samples_are_enough() -> None:
-    long = [[*session, 10.2, 10.3, 10.4] for session in QUIET]
+def test_more_than_half_of_the_samples_are_enough() -> None:
+    long = [[*session, 10.2, 10.3] for session in QUIET]
     assert judge(long, SLOWER).outcome is Outcome.REGRESSED
+
+
+def test_later_sessions_widen_the_noise_and_leave_the_level_alone() -> None:
+    alone = judge(QUIET, SLOWER[:1])
+    wider = judge(QUIET, SLOWER[:1], later=exact_sessions(10.4, 9.6, 10.5))
+    assert (wider.baseline, wider.change) == (alone.baseline, alone.change)
+    assert wider.interval is not None
+    assert alone.interval is not None
+    assert wider.interval.high > alone.interval.high
+
+
+def test_a_later_session_adds_its_distance_from_the_level_and_one_degree_of_freedom() -> None:
+    rule = Rule(statistic=Statistic.P50)
+    stored, later = np.array(QUIET), np.array(exact_sessions(10.4))
+    before, after = compare(stored, stored[:1], rule, None), compare(stored, stored[:1], rule, None, later)
+    level = np.log(np.median(stored, axis=1)).mean()
+    added = (math.log(10.4) - level) ** 2 * 5 / 6
+    assert after.spread.freedom == before.spread.freedom + 1
+    assert after.spread.variance * after.spread.freedom == pytest.approx(
+        before.spread.variance * before.spread.freedom + added
+    )
+
+
+def test_later_sessions_that_are_too_short_tell_nothing() -> None:
+    assert judge(QUIET, SLOWER, later=[[10.0, 11.0]]) == judge(QUIET, SLOWER)
 
 
 @pytest.mark.parametrize("sessions", [None, 5, "abc", {}, np.array(3.0)])

@@ -117,12 +117,16 @@ def test_a_machine_that_got_faster_voids_as_well() -> None:
     assert seen(TTFT, session(1.0, 0.8), ranges={Canary.HOST: AT_1_MS}).void_blocks == 1
 
 
-def test_a_session_holds_while_half_of_its_blocks_do() -> None:
-    view = seen(TTFT, session(1.0, 1.0, 1.2, 1.2), ranges={Canary.HOST: AT_1_MS})
+def test_a_session_holds_while_more_than_half_of_its_blocks_do() -> None:
+    view = seen(TTFT, session(1.0, 1.0, 1.2), ranges={Canary.HOST: AT_1_MS})
     assert (view.void, len(view.values)) == (None, 2)
 
 
-def test_a_session_is_void_once_more_than_half_of_its_blocks_are() -> None:
+def test_a_session_is_void_once_half_of_its_blocks_are() -> None:
+    assert seen(TTFT, session(1.0, 1.0, 1.2, 1.2), ranges={Canary.HOST: AT_1_MS}).void is not None
+
+
+def test_the_reason_of_a_void_session_names_canary_and_range() -> None:
     view = seen(TTFT, session(1.0, 1.2, 1.3), ranges={Canary.HOST: AT_1_MS})
     assert (view.values, view.void_blocks) == ((), 2)
     assert view.void == (
