@@ -97,6 +97,9 @@ def _exit_code(found: SelfTest) -> int:
     if found.uncompared():
         _complain(f"{len(found.uncompared())} gates could not be tried; the report says why")
         return NOT_ASKED
+    if found.trials and not found.due():
+        _complain("no gate was slowed by its tolerance or more, so none was tried; raise --inject or lower --tolerance")
+        return NOT_ASKED
     return 0
 
 

@@ -1,7 +1,7 @@
-"""How many fresh processes a baseline needs: python docs/benchmarks/sessions_needed.py BASELINES [BASELINES ...]
+"""How many fresh processes a baseline needs: python docs/benchmarks/sessions_needed.py baselines/DEVICE [TEXT]
 
 Takes the first m sessions of every stored cell as the baseline, chooses modes and fits the noise from these alone, and
-counts the gates that could hold their tolerance (docs/gate.md 5).
+counts the gates that could hold their tolerance (docs/gate.md 5). TEXT picks the cells whose id contains it.
 """
 
 import sys
@@ -36,11 +36,10 @@ def calibrated(baselines: list[Baseline]) -> list[Calibrated]:
     ]
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, text: str) -> None:
     """Print a table in Markdown: sessions against the share of gates, per metric."""
-    store = BaselineStore(folder)
-    (device,) = store.devices()
-    stored = list(store.load_all(device))
+    found = BaselineStore(folder.parent).load_all(folder.name)
+    stored = [baseline for baseline in found if text in baseline.cell.id]
     most = min(len(baseline.recordings) for baseline in stored)
     counts: dict[str, list[str]] = defaultdict(list)
     for sessions in range(2, most + 1):
@@ -50,11 +49,10 @@ def main(folder: Path) -> None:
         for name, found in by_metric.items():
             counts[name].append(f"{sum(each.can_gate for each in found)}/{len(found)}")
     heads = [str(sessions) for sessions in range(2, most + 1)]
-    lines = [f"| gates of {device} that m sessions can hold, m = | {' | '.join(heads)} |", "|---" * (most) + "|"]
+    lines = [f"| gates of {folder.name} that m sessions can hold, m = | {' | '.join(heads)} |", "|---" * (most) + "|"]
     lines += [f"| {name} | {' | '.join(cells)} |" for name, cells in counts.items()]
     sys.stdout.write("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
-    for argument in sys.argv[1:]:
-        main(Path(argument))
+    main(Path(sys.argv[1]), "".join(sys.argv[2:3]))

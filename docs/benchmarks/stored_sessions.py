@@ -1,8 +1,8 @@
 """What gates say of two recordings of the same code: python docs/benchmarks/stored_sessions.py BASELINES CANDIDATES
 
-Both are folders written by `pytest --save-baseline`. Every candidate session begins one run: the gate gets that
-session, and the next ones (in a circle) as long as its verdict asks for more. The other gates compare the session with
-the last stored one.
+Both are folders of one device (baselines/DEVICE), written by `pytest --save-baseline`. Every candidate session begins
+one run: the gate gets that session, and the next ones (in a circle) as long as its verdict asks for more. The other
+gates compare the session with the last stored one.
 """
 
 import sys
@@ -50,10 +50,8 @@ class Tally:
 
 
 def read(folder: Path) -> dict[Cell, Baseline]:
-    """Every stored cell of the folder's only device."""
-    store = BaselineStore(folder)
-    (device,) = (path.name for path in folder.iterdir() if path.is_dir())
-    return {baseline.cell: baseline for baseline in store.load_all(device)}
+    """Every stored cell of one device, by the folder of that device."""
+    return {baseline.cell: baseline for baseline in BaselineStore(folder.parent).load_all(folder.name)}
 
 
 def gates_of(baselines: Iterable[Baseline]) -> int:

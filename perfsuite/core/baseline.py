@@ -36,7 +36,10 @@ class Baseline:
         for key in self.modes:
             parse_metric(key, where=f"{self.cell.id}: modes")
         for recording in (*self.recordings[1:], *self.later):
-            differing = self.environment.differences(recording.environment)
+            differing = (
+                *self.environment.differences(recording.environment),
+                *recording.evidence.differences(self.recordings[0].evidence),
+            )
             if differing:
                 raise BaselineError(f"{self.cell.id}: sessions of two environments are mixed ({'; '.join(differing)})")
 

@@ -72,7 +72,7 @@ def choose_modes(recordings: Sequence[Recording]) -> dict[str, Mode]:
     return {
         metric.key: choose_mode(metric, recordings)
         for metric in metrics
-        if all(SERIES[metric.series].values(recording) for recording in recordings)
+        if all(SERIES[metric.series].has_values(recording) for recording in recordings)
     }
 
 
@@ -145,11 +145,11 @@ def calibrate(
         _calibrate_one(
             baseline,
             metric,
-            Rule(statistic=metric.statistic, tolerance=tolerance, gates=gates, looks=looks),
+            Rule(statistic=metric.statistic, tolerance=tolerance, gates=gates, metrics=len(tolerances), looks=looks),
             noise.get(metric.key),
         )
         for metric, tolerance in tolerances.items()
-        if all(SERIES[metric.series].values(recording) for recording in baseline.recordings)
+        if all(SERIES[metric.series].has_values(recording) for recording in baseline.recordings)
     )
     return tuple(found)
 

@@ -25,22 +25,38 @@ AGREEING_SESSIONS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What is asked of one metric: the statistic, the tolerance, and the chances of error that are accepted."""
+    """What is asked of one metric: the statistic, the tolerance, and the chances of error that are accepted.
+
+    `gates` counts the verdicts of the run, `metrics` how many different metrics are among them.
+    """
 
     statistic: Statistic
     tolerance: float = 0.05
     gates: int = 1
+    metrics: int = 1
     looks: int = 6
     family_error: float = 0.001
     direction: Direction = Direction.LOWER_IS_BETTER
 
     def __post_init__(self) -> None:
+        self._check_types()
         if not 0 < self.tolerance <= 1:
             raise OptionError(f"tolerance: {self.tolerance!r} is not allowed; it must be above 0 and at most 1 (100 %)")
         if not 0 < self.family_error < 1:
             raise OptionError(f"family error: {self.family_error!r} is not allowed; it must be between 0 and 1")
-        if self.gates < 1 or self.looks < 1:
-            raise OptionError(f"gates {self.gates}, looks {self.looks}: not allowed; both must be 1 or above")
+        if self.gates < 1 or self.looks < 1 or self.metrics < 1:
+            counts = f"gates {self.gates}, metrics {self.metrics}, looks {self.looks}"
+            raise OptionError(f"{counts}: not allowed; all must be 1 or above")
+
+    def _check_types(self) -> None:
+        for name in ("gates", "metrics", "looks"):
+            if type(getattr(self, name)) is not int:
+                raise OptionError(f"{name}: {getattr(self, name)!r} is not a whole number")
+        for name, value in (("tolerance", self.tolerance), ("family error", self.family_error)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise OptionError(f"{name}: {value!r} is not a number; write a fraction, 0.05 for 5 %")
+        if not isinstance(self.direction, Direction):
+            raise OptionError(f"direction: {self.direction!r} is not a Direction")
 
     @property
     def limit(self) -> float:
@@ -51,6 +67,11 @@ class Rule:
     def alpha(self) -> float:
         """The chance of a false alarm that one look at one gate may have: Bonferroni over gates and looks."""
         return self.family_error / (self.gates * self.looks)
+
+    @property
+    def common_alpha(self) -> float:
+        """The chance that one look may have where all cells of a metric err as one."""
+        return self.family_error / (self.metrics * self.looks)
 
     def pass_limit(self, n: int) -> float:
         """What a pass stays below: kappa theta_T, as `n` samples show only part of a tail's shift (docs/gate.md 4)."""
@@ -90,10 +111,10 @@ class Contrast:
         """How far theta must be from zero to be surely a change.
 
         Cells that err apart share the chance of error by their number. What they have in common is known with fewer
-        degrees of freedom, but errs once for the whole run.
+        degrees of freedom, but errs once for all cells of a metric.
         """
         apart = student(rule.alpha, self.spread.freedom)
-        together = student(rule.family_error / rule.looks, self.spread.common_freedom)
+        together = student(rule.common_alpha, self.spread.common_freedom)
         return max(apart, together) * self.standard_error
 
     def tail_chance(self) -> float:
@@ -220,8 +241,8 @@ def smallest_tolerance(sd: float, *, m: int, k: int, freedom: float, alpha: floa
 def detectable(spread: Spread, rule: Rule, *, m: int, k: int) -> float:
     """The smallest tolerance that `m` baseline and `k` candidate sessions of this spread can gate, as a fraction."""
     apart = smallest_tolerance(spread.sd, m=m, k=k, freedom=spread.freedom, alpha=rule.alpha)
-    common = rule.family_error / rule.looks
-    return max(apart, smallest_tolerance(spread.sd, m=m, k=k, freedom=spread.common_freedom, alpha=common))
+    common = smallest_tolerance(spread.sd, m=m, k=k, freedom=spread.common_freedom, alpha=rule.common_alpha)
+    return max(apart, common)
 
 
 def ratio(theta: float) -> float:

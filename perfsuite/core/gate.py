@@ -24,7 +24,7 @@ from perfsuite.core.statistics import (
 )
 from perfsuite.core.verdict import Interval, Outcome, Verdict
 
-Sessions = Sequence[Sequence[float]]
+Sessions = Sequence[Sequence[float] | FloatArray]
 
 AS_LONG = "measure sessions of the same length"
 LEAST_BASELINE_SESSIONS, ADVISED_BASELINE_SESSIONS = 2, 5
@@ -38,6 +38,7 @@ def judge(
     tolerance: float = 0.05,
     noise: Noise | None = None,
     gates: int = 1,
+    metrics: int = 1,
     looks: int = 6,
     family_error: float = 0.001,
     direction: Direction = Direction.LOWER_IS_BETTER,
@@ -45,15 +46,17 @@ def judge(
 ) -> Verdict:
     """The verdict on one metric; samples in any unit, the same on both sides, in the order taken.
 
-    `metric` is 'median', 'mean', 'p95' or 'p99'; `gates` counts the verdicts of the whole run, `looks` the sessions a
-    candidate may get. `later` are sessions of later runs that passed; they tell of the noise, not of the level. The
-    first samples of each session count, as many as the shortest has; one that is cut to half or less of the longest is
-    refused. Bad samples never raise, they give INVALID; OptionError for an argument that cannot be used.
+    `metric` is 'median', 'mean', 'p95' or 'p99'; `gates` counts the verdicts of the whole run, `metrics` how many
+    different metrics are among them, `looks` the sessions a candidate may get. `later` are sessions of later runs that
+    passed; they tell of the noise, not of the level. The first samples of each session count, as many as the shortest
+    has; one that is cut to half or less of the longest is refused. Bad samples never raise, they give INVALID;
+    OptionError for an argument that cannot be used.
     """
     rule = Rule(
         statistic=statistic_named(metric),
         tolerance=tolerance,
         gates=gates,
+        metrics=metrics,
         looks=looks,
         family_error=family_error,
         direction=direction,
@@ -63,7 +66,7 @@ def judge(
     counts = _uncompared(metric, tolerance, baseline, candidate)
     try:
         stored, measured = _read(baseline, "baseline"), _read(candidate, "candidate")
-        known = _read(later, "later") if len(later) else []
+        known = _readable_ones(later)
     except UnusableSamplesError as error:
         return replace(counts, reason=str(error), remedy="measure that session again")
     if cut_short([*stored, *measured]) is not None:
@@ -105,7 +108,18 @@ def _read(sessions: Sessions, side: str) -> list[FloatArray]:
     return [_read_one(values, f"{side} session {number}") for number, values in enumerate(sessions, start=1)]
 
 
-def _read_one(values: Sequence[float], where: str) -> FloatArray:
+def _readable_ones(sessions: Sessions) -> list[FloatArray]:
+    """What only widens the noise may lack a session that cannot be used; the verdict does not rest on it."""
+    found = []
+    for values in sessions if is_list(sessions) else ():
+        try:
+            found.append(readable(values))
+        except UnusableSamplesError:
+            continue
+    return found
+
+
+def _read_one(values: Sequence[float] | FloatArray, where: str) -> FloatArray:
     try:
         return readable(values)
     except UnusableSamplesError as error:

@@ -3,15 +3,19 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from perfsuite.core.attribution import attributed
 from perfsuite.core.baseline import Baseline
+from perfsuite.core.contrast import ratio
 from perfsuite.core.gate import judge
-from perfsuite.core.machine import Seen, canary_ranges, seen
+from perfsuite.core.machine import Seen, canary_ranges, matched, seen
 from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import SERIES, Metric
 from perfsuite.core.noise import Noise, fit_noise
 from perfsuite.core.options import GateOptions
 from perfsuite.core.recording import Recording
+from perfsuite.core.statistics import FloatArray, UnusableSamplesError, session_estimate
 from perfsuite.core.validity import problems, unsavable
 from perfsuite.core.verdict import Judgement, Outcome, Verdict
 
@@ -50,11 +54,18 @@ def judge_cell(
     gated = tuple(metric for metric, tolerance in tolerances.items() if tolerance > 0)
     if obstacle is not None:
         invalid = obstacle.outcome is Outcome.INVALID
-        kept = {m: tolerances[m] for m in gated if invalid or any(_values(m, recordings + stored))}
+        kept = {m: tolerances[m] for m in gated if invalid or _has_values(m, recordings + stored)}
         return refuse(cell, kept, obstacle.outcome, obstacle.reason, obstacle.remedy)
     if baseline is None:
         raise AssertionError("a cell without a baseline has an obstacle")
-    question = _Question(baseline=baseline, recordings=recordings, gates=gates, options=options, noise=noise or {})
+    question = _Question(
+        baseline=baseline,
+        recordings=recordings,
+        gates=gates,
+        metrics=max(1, len(gated)),
+        options=options,
+        noise=noise or {},
+    )
     verdicts = [question.verdict(metric, tolerances[metric]) for metric in gated if question.has_values(metric)]
     return Judgement(cell=cell, verdicts=attributed(verdicts))
 
@@ -66,11 +77,12 @@ class _Question:
     baseline: Baseline
     recordings: tuple[Recording, ...]
     gates: int
+    metrics: int
     options: GateOptions
     noise: Mapping[str, Noise]
 
     def has_values(self, metric: Metric) -> bool:
-        return any(_values(metric, (*self.baseline.recordings, *self.recordings)))
+        return _has_values(metric, (*self.baseline.recordings, *self.recordings))
 
     def verdict(self, metric: Metric, tolerance: float) -> Verdict:
         stored, measured = (view(metric, own, self.baseline) for own in (self.baseline.recordings, self.recordings))
@@ -79,21 +91,37 @@ class _Question:
             verdict = _unread_verdict(tolerance, unread)
         elif is_void(measured):
             verdict = _void_verdict(tolerance, measured)
+        elif not (sides := matched(stored, measured)).is_fair:
+            verdict = _unlike_verdict(tolerance, measured)
         else:
             verdict = judge(
-                usable(stored),
-                usable(measured),
+                sides.stored,
+                sides.measured,
                 metric=metric.statistic.value,
                 tolerance=tolerance,
                 noise=self.noise.get(metric.key),
                 gates=self.gates,
+                metrics=self.metrics,
                 looks=self.options.sessions,
                 family_error=self.options.family_error,
                 direction=metric.direction,
                 later=usable(view(metric, self.baseline.later, self.baseline)),
             )
-        mode = self.baseline.mode(metric).label
-        return replace(verdict, metric=metric.key, mode=mode, void=void_blocks_text(measured))
+        mode, void = self.baseline.mode(metric).label, void_blocks_text(measured)
+        return replace(verdict, metric=metric.key, mode=mode, raw_change=self._raw_change(metric), void=void)
+
+    def _raw_change(self, metric: Metric) -> float | None:
+        """The change without any canary, where one divides; `None` where none does or nothing can be computed."""
+        if self.baseline.mode(metric).canary is None:
+            return None
+        try:
+            before, after = (
+                np.mean([session_estimate(seen(metric, each).values, metric.statistic) for each in side])
+                for side in (self.baseline.recordings, self.recordings)
+            )
+        except UnusableSamplesError:
+            return None
+        return ratio(float(after - before))
 
 
 def view(metric: Metric, recordings: Sequence[Recording], baseline: Baseline) -> tuple[Seen, ...]:
@@ -102,7 +130,7 @@ def view(metric: Metric, recordings: Sequence[Recording], baseline: Baseline) ->
     return tuple(seen(metric, recording, mode, ranges) for recording in recordings)
 
 
-def usable(sessions: Sequence[Seen]) -> tuple[tuple[float, ...], ...]:
+def usable(sessions: Sequence[Seen]) -> tuple[Sequence[float] | FloatArray, ...]:
     """The values of every session that is not void."""
     return tuple(session.values for session in sessions if session.void is None)
 
@@ -130,6 +158,18 @@ def _unread_verdict(tolerance: float, reason: str) -> Verdict:
     )
 
 
+def _unlike_verdict(tolerance: float, sessions: Sequence[Seen]) -> Verdict:
+    """Each session holds, but together they stand for too little of one."""
+    return Verdict(
+        metric="",
+        outcome=Outcome.INCONCLUSIVE,
+        tolerance=tolerance,
+        candidate_sessions=len(usable(sessions)),
+        reason="environment: the sessions have less than half of their blocks in common, the others are void",
+        remedy="a machine as quiet as for the baseline, or a new baseline",
+    )
+
+
 def _void_verdict(tolerance: float, sessions: Sequence[Seen]) -> Verdict:
     void = [session.void for session in sessions if session.void is not None]
     may_go_on = len(void) <= MOST_VOID_SESSIONS
@@ -137,7 +177,7 @@ def _void_verdict(tolerance: float, sessions: Sequence[Seen]) -> Verdict:
         metric="",
         outcome=Outcome.INCONCLUSIVE,
         tolerance=tolerance,
-        candidate_sessions=len(sessions),
+        candidate_sessions=len(usable(sessions)),
         reason=f"environment: {len(void)} of {len(sessions)} sessions void: {void[0]}",
         remedy="1 more session" if may_go_on else "a machine as quiet as for the baseline, or a new baseline",
         sessions_help=may_go_on,
@@ -159,13 +199,14 @@ def suite_noise(baselines: Sequence[Baseline], tolerances: Iterable[Metric]) -> 
     """The noise of every gated metric by its key, fitted to the stored sessions of all cells that have values of it."""
     result = {}
     for metric in tolerances:
-        cells = [usable(view(metric, baseline.recordings, baseline)) for baseline in baselines]
-        result[metric.key] = fit_noise([cell for cell in cells if any(cell)], metric.statistic.value)
+        views = [view(metric, baseline.recordings, baseline) for baseline in baselines]
+        cells = [[None if each.void else each.values for each in cell] for cell in views if any(e.blocks for e in cell)]
+        result[metric.key] = fit_noise(cells, metric.statistic.value)
     return result
 
 
-def _values(metric: Metric, recordings: Sequence[Recording]) -> tuple[tuple[float, ...], ...]:
-    return tuple(SERIES[metric.series].values(recording) for recording in recordings)
+def _has_values(metric: Metric, recordings: Sequence[Recording]) -> bool:
+    return any(SERIES[metric.series].has_values(recording) for recording in recordings)
 
 
 def _obstacle(

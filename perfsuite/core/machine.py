@@ -7,13 +7,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perfsuite.core.canary import RAW, Canary, Mode
 from perfsuite.core.metrics import SERIES, Metric, Series
 from perfsuite.core.recording import Recording
-from perfsuite.core.statistics import jump_in
+from perfsuite.core.statistics import LEAST_SHARE, FloatArray, jump_in
 from perfsuite.core.units import format_change
 
 REACH_SDS, LEAST_REACH = 4.0, 0.03
@@ -45,10 +47,14 @@ Ranges = Mapping[Canary, Range]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One session's values of a series as the gate uses them; `void` says why there are none, `None` if it holds."""
+    """One session's values of a series as the gate uses them; `void` says why there are none, `None` if it holds.
 
-    values: tuple[float, ...]
+    `places` names the block of each value.
+    """
+
+    values: Sequence[float] | FloatArray
     blocks: int
+    places: tuple[int, ...] = ()
     void_blocks: int = 0
     void: str | None = None
 
@@ -96,7 +102,45 @@ def seen(metric: Metric, recording: Recording, mode: Mode = RAW, ranges: Ranges 
     jump = jump_in(np.asarray(values)) if values and min(values) > 0 else None  # what is no time at all, the gate says
     if jump is not None:
         return Seen(values=(), blocks=len(blocks), void_blocks=len(blocks), void=jump)
-    return Seen(values=values, blocks=len(blocks), void_blocks=void)
+    places = tuple(block for block, own in kept.items() for _ in own)
+    return Seen(values=values, places=places, blocks=len(blocks), void_blocks=void)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matched:
+    """Two sides whose sessions stand for the same parts of a session: a list of values for each that is not void.
+
+    `is_fair` is false if the candidate's sessions have less than half of their blocks in common.
+    """
+
+    stored: list[FloatArray]
+    measured: list[FloatArray]
+    is_fair: bool = True
+
+
+def matched(stored: Sequence[Seen], measured: Sequence[Seen]) -> Matched:
+    """Only blocks that every candidate session kept, and as many values of each session, spread evenly over it.
+
+    A machine that drifts within a session would else make sessions that lost their early blocks look slower.
+    """
+    kept = [set(session.places) for session in measured if session.void is None and session.void_blocks]
+    common = np.array(sorted(set.intersection(*kept))) if kept else None
+    blocks = max((session.blocks for session in measured), default=0)
+    sides = [[_at(session, common) for session in side if session.void is None] for side in (stored, measured)]
+    sizes = [values.size for side in sides for values in side]
+    if sizes and min(sizes) > LEAST_SHARE * max(sizes):  # what is cut shorter is refused by the gate, with its reason
+        sides = [[thinned(values, min(sizes)) for values in side] for side in sides]
+    return Matched(stored=sides[0], measured=sides[1], is_fair=common is None or 2 * common.size >= blocks)
+
+
+def _at(session: Seen, blocks: NDArray[Any] | None) -> FloatArray:
+    values = np.asarray(session.values, dtype=np.float64)
+    return values if blocks is None else values[np.isin(session.places, blocks)]
+
+
+def thinned(values: FloatArray, count: int) -> FloatArray:
+    """So many of the values, evenly spread, in order."""
+    return values[np.arange(count) * values.size // count]
 
 
 def block_factors(recording: Recording, mode: Mode, blocks: Iterable[int]) -> dict[int, float]:

@@ -4,7 +4,7 @@ It judges as judgement.judge_cell does, on values that are read once; it finds n
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from perfsuite.core.contrast import Rule, compare, decide
 from perfsuite.core.gate import LEAST_BASELINE_SESSIONS
 from perfsuite.core.injection import NONE, Injection
 from perfsuite.core.judgement import MOST_VOID_SESSIONS, is_void
-from perfsuite.core.machine import Ranges, Seen, canary_ranges, guards, seen
+from perfsuite.core.machine import Ranges, Seen, canary_ranges, guards, matched, seen
 from perfsuite.core.metrics import SERIES, Metric
 from perfsuite.core.noise import Noise
 from perfsuite.core.remedy import obstacle, sessions_can_decide
@@ -49,6 +49,10 @@ class Part:
 
     seen: Seen
     values: FloatArray | None
+
+    @property
+    def slowed_view(self) -> Seen:
+        return self.seen if self.values is None else replace(self.seen, values=self.values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,9 +128,12 @@ class Match:
         if is_void(views):
             void = sum(view.void is not None for view in views)
             return Answer(outcome=Outcome.INCONCLUSIVE, is_open=void <= MOST_VOID_SESSIONS)
-        stored, measured = _values(self.stored), _values(candidates)
-        if stored is None or measured is None:
+        if not (_are_times(self.stored) and _are_times(candidates)):
             return INVALID
+        sides = matched([part.slowed_view for part in self.stored], [part.slowed_view for part in candidates])
+        if not sides.is_fair:
+            return UNDECIDED
+        stored, measured = sides.stored, sides.measured
         if cut_short([*stored, *measured]) is not None:
             return UNDECIDED
         n = min(values.size for values in (*stored, *measured))
@@ -147,8 +154,7 @@ class Match:
         return self._blocked[n]
 
 
-def _values(parts: Sequence[Part]) -> list[FloatArray] | None:
-    """The values of the sessions that are not void; `None` if there is none, or one of them is no list of times."""
-    kept = [part.values for part in parts if part.seen.void is None]
-    found = [values for values in kept if values is not None]
-    return found if found and len(found) == len(kept) else None
+def _are_times(parts: Sequence[Part]) -> bool:
+    """Whether there are sessions that are not void, and each of them is a list of times."""
+    kept = [part for part in parts if part.seen.void is None]
+    return bool(kept) and all(part.values is not None for part in kept)

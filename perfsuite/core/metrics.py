@@ -49,6 +49,10 @@ class Series:
         """Every value of this series in one session, in the order taken; empty where it is undefined."""
         return tuple(value for sample in recording.of_phase(self.phase) for value in self.of_sample(sample))
 
+    def has_values(self, recording: Recording) -> bool:
+        """Whether the session has any value of this series."""
+        return any(self.of_sample(sample) for sample in recording.samples if sample.phase is self.phase)
+
     def by_block(self, recording: Recording) -> dict[int, tuple[float, ...]]:
         """The same values by the block they were taken in, blocks in order; a block without values is absent."""
         blocks: dict[int, list[float]] = {}

@@ -7,6 +7,7 @@ A few sessions of one cell say little about its spread; sixty cells together say
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from scipy import special
@@ -22,6 +23,8 @@ from perfsuite.core.statistics import (
     session_estimates,
     statistic_named,
 )
+
+Samples: TypeAlias = Sequence[float] | FloatArray
 
 LEAST_CELLS = 10
 """Cells a prior is fitted to at least; with fewer there is none."""
@@ -136,13 +139,14 @@ class _CellNoise:
     freedom: int
     level_sd: float
     deviations: FloatArray
-    """The session estimates around their mean, scaled to a sum of squares of one."""
+    """The session estimates around their mean, scaled to a sum of squares of one; 0 for a session that is left out."""
 
 
-def fit_noise(cells: Iterable[Sequence[Sequence[float]]], metric: str) -> Noise:
+def fit_noise(cells: Iterable[Sequence[Samples | None]], metric: str) -> Noise:
     """The prior of one metric ('median', 'mean', 'p95' or 'p99'), fitted to the baseline sessions of all cells.
 
-    The sessions of every cell come in the order they were measured, so that what all cells have in common shows.
+    The sessions of every cell come in the order they were measured, so that what all cells have in common shows; `None`
+    stands for a session of the suite that this cell leaves out.
 
     A cell is left out, and `ignored` says why, if it has fewer than two sessions, a session that `readable` refuses or
     that was cut short, too few samples for a tail, or no spread at all. With fewer than 10 cells left there is no
@@ -157,19 +161,20 @@ def fit_noise(cells: Iterable[Sequence[Sequence[float]]], metric: str) -> Noise:
     return _fit(measured, statistic, ignored)
 
 
-def _cell_noise_or_reason(sessions: Sequence[Sequence[float]], statistic: Statistic) -> _CellNoise | str:
+def _cell_noise_or_reason(sessions: Sequence[Samples | None], statistic: Statistic) -> _CellNoise | str:
     try:
         return _cell_noise(sessions, statistic)
     except UnusableSamplesError as error:
         return str(error)
 
 
-def _cell_noise(sessions: Sequence[Sequence[float]], statistic: Statistic) -> _CellNoise:
+def _cell_noise(sessions: Sequence[Samples | None], statistic: Statistic) -> _CellNoise:
     if not is_list(sessions):
         raise UnusableSamplesError("not a list of sessions")
-    if len(sessions) < 2:
-        raise UnusableSamplesError(f"the number of sessions is {len(sessions)}, 2 are needed")
-    read = [readable(session) for session in sessions]
+    there = [index for index, session in enumerate(sessions) if session is not None]
+    if len(there) < 2:
+        raise UnusableSamplesError(f"the number of sessions is {len(there)}, 2 are needed")
+    read = [readable(session) for session in sessions if session is not None]
     short = cut_short(read)
     if short is not None:
         longest = max(session.size for session in read)
@@ -186,10 +191,19 @@ def _cell_noise(sessions: Sequence[Sequence[float]], statistic: Statistic) -> _C
     return _CellNoise(
         variance=variance,
         covariate=covariate,
-        freedom=len(sessions) - 1,
+        freedom=len(there) - 1,
         level_sd=float(levels.std(ddof=1)),
-        deviations=(estimates - estimates.mean()) / math.sqrt(variance * (len(sessions) - 1)),
+        deviations=_placed(
+            (estimates - estimates.mean()) / math.sqrt(variance * (len(there) - 1)), there, len(sessions)
+        ),
     )
+
+
+def _placed(values: FloatArray, places: Sequence[int], length: int) -> FloatArray:
+    """The values at their places among zeros."""
+    row = np.zeros(length)
+    row[list(places)] = values
+    return row
 
 
 def _level_sd(cells: Sequence[_CellNoise]) -> float | None:
@@ -223,12 +237,13 @@ def _fit(cells: Sequence[_CellNoise], statistic: Statistic, ignored: tuple[str, 
 def _shared(cells: Sequence[_CellNoise]) -> float:
     """The mean squared correlation of the cells' sessions, taken in order, less what chance alone gives; 0 to 1.
 
-    It is also the correlation of the variances found. Only cells of as many sessions are compared. Two sessions always
-    correlate fully, there only their signs tell.
+    It is also the correlation of the variances found. Only cells of as many sessions, left out or not, are compared.
+    Two sessions always correlate fully, there only their signs tell.
     """
     total, pairs = 0.0, 0
-    for freedom in {cell.freedom for cell in cells}:
-        alike = np.stack([cell.deviations for cell in cells if cell.freedom == freedom])
+    for sessions in {cell.deviations.size for cell in cells}:
+        alike = np.stack([cell.deviations for cell in cells if cell.deviations.size == sessions])
+        freedom = min(cell.freedom for cell in cells if cell.deviations.size == sessions)
         correlations = (alike @ alike.T)[np.triu_indices(len(alike), 1)]
         found = correlations**2 - (1 - correlations**2) / (freedom - 1) if freedom > 1 else correlations
         total, pairs = total + float(found.sum()), pairs + found.size

@@ -45,7 +45,10 @@ class Memory:
 class Evidence:
     """Proof that the strategy engaged; `None` means that the strategy has no such thing, 0 that it did not happen.
 
-    Counts cover the session; `recompiles` those inside the measured window. `notes` name choices that matter to the
+    Counts cover the session with all its cells; core/validity.py says which of them make a recording unbelievable.
+    `graphs_replayed` counts at least one a step. `recompiles` are those of what was compiled and used before, so that
+    they fell into a timed request. `kernel_fallbacks` are operations, or whole passes, that ran on a slower path than
+    the strategy stands for: uncompiled, outside of its engine. `notes` name choices that matter to the
     numbers, such as the attention kernel; some of them must agree (`NOTES_THAT_MUST_AGREE`).
     """
 

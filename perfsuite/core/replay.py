@@ -14,12 +14,12 @@ import numpy as np
 from perfsuite.core.calibration import calibrate
 from perfsuite.core.contrast import Rule
 from perfsuite.core.injection import INJECTIONS, NONE, Injection
-from perfsuite.core.judgement import suite_noise, usable
+from perfsuite.core.judgement import suite_noise
 from perfsuite.core.machine import Ranges, canary_ranges
 from perfsuite.core.match import Answer, Gate, Match, Part
 from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import Metric
-from perfsuite.core.noise import Noise, fit_noise
+from perfsuite.core.noise import Noise, Samples, fit_noise
 from perfsuite.core.options import GateOptions
 from perfsuite.core.selftest import Gated, Replays, SelfTest, Tally, is_over
 from perfsuite.core.verdict import Outcome
@@ -211,6 +211,7 @@ def _rule(gated: Gated, metric: Metric, options: GateOptions, gates: int) -> Rul
         statistic=metric.statistic,
         tolerance=gated.tolerances[metric],
         gates=gates,
+        metrics=len(gated.tolerances),
         looks=options.sessions,
         family_error=options.family_error,
         direction=metric.direction,
@@ -232,9 +233,9 @@ def _role(gated: Gated, order: Sequence[int]) -> _Role:
 
 def _noise(stored: Iterable[tuple[Gate, Sequence[Part]]]) -> dict[Metric, Noise]:
     """Of every metric, as judgement.suite_noise fits it, from the sessions that play the baseline."""
-    cells: dict[Metric, list[tuple[tuple[float, ...], ...]]] = {}
+    cells: dict[Metric, list[list[Samples | None]]] = {}
     for gate, parts in stored:
-        cells.setdefault(gate.metric, []).append(usable([part.seen for part in parts]))
-    return {
-        metric: fit_noise([cell for cell in own if any(cell)], metric.statistic.value) for metric, own in cells.items()
-    }
+        if any(part.seen.blocks for part in parts):
+            values = [None if part.seen.void else part.seen.values for part in parts]
+            cells.setdefault(gate.metric, []).append(values)
+    return {metric: fit_noise(own, metric.statistic.value) for metric, own in cells.items()}

@@ -37,7 +37,7 @@ class Gated:
         return tuple(
             metric
             for metric, tolerance in self.tolerances.items()
-            if tolerance > 0 and any(SERIES[metric.series].values(recording) for recording in recordings)
+            if tolerance > 0 and any(SERIES[metric.series].has_values(recording) for recording in recordings)
         )
 
 
@@ -184,6 +184,11 @@ class SelfTest:
     def wrong(self) -> tuple[tuple[Cell, Verdict], ...]:
         """What the trials show the gate to do that it must not."""
         return _joined(trial.wrong() for trial in self.trials)
+
+    def due(self) -> tuple[tuple[Cell, Verdict], ...]:
+        """The gates that the trials slowed by their tolerance or more."""
+        found = (trial for trial in self.trials if trial.slowdown)
+        return tuple((cell, v) for trial in found for cell, v in trial.verdicts() if trial.must_show(v))
 
     def uncompared(self) -> tuple[tuple[Cell, Verdict], ...]:
         """What the trials could not compare at all."""

@@ -32,7 +32,7 @@ class UnusableSamplesError(PerfsuiteError):
 def statistic_named(name: str) -> Statistic:
     """The statistic called 'median' (or 'p50'), 'mean', 'p95' or 'p99'; OptionError for anything else."""
     names = {"median": Statistic.P50, **{statistic.value: statistic for statistic in Statistic}}
-    if name not in names:
+    if not isinstance(name, str) or name not in names:
         raise OptionError(f"metric: {name!r} is not a statistic; choose from {', '.join(sorted(names))}")
     return names[name]
 

@@ -16,7 +16,7 @@ FATAL_STAGES = frozenset({"open", "worker", "evidence"})
 
 def problems(recording: Recording) -> tuple[str, ...]:
     """Why no verdict may rest on this recording, one phrase each; empty if one may."""
-    checks = (_failures, _too_few, _wrong_tokens, _wrong_times, _recompiles)
+    checks = (_failures, _too_few, _wrong_tokens, _wrong_times, _idle, _too_few_replays, _detours)
     return tuple(problem for check in checks for problem in check(recording))
 
 
@@ -67,10 +67,39 @@ def _times_hold(sample: Sample) -> bool:
     return increase and all(duration >= 0 for duration in sample.device_ns or ())
 
 
-def _recompiles(recording: Recording) -> Iterator[str]:
-    recompiles = recording.evidence.recompiles or 0
-    if recompiles > 0:
-        yield f"{recompiles} recompilations fell into the measured window"
+def _idle(recording: Recording) -> Iterator[str]:
+    """What the strategy stands for and did not do; `None` says that it has no such thing."""
+    evidence = recording.evidence
+    counts = {
+        "CUDA graph was captured": evidence.graphs_captured,
+        "CUDA graph was replayed": evidence.graphs_replayed,
+        "region was compiled": evidence.compiled_regions,
+        "engine was built": evidence.engines,
+    }
+    missing = [f"no {what}" for what, count in counts.items() if count == 0]
+    if missing:
+        yield f"strategy {recording.cell.strategy!r} did not engage: {', '.join(missing)}"
+
+
+def _too_few_replays(recording: Recording) -> Iterator[str]:
+    """A step is a replay at least, and an arrival a step at least; replays of other cells only add to the count."""
+    replayed = recording.evidence.graphs_replayed
+    steps = sum(len(sample.arrivals_ns) for sample in (*recording.warmups, *recording.samples))
+    if replayed and replayed < steps:
+        yield f"{replayed} CUDA graphs were replayed in {steps} steps; the others ran without a graph"
+
+
+def _detours(recording: Recording) -> Iterator[str]:
+    evidence = recording.evidence
+    counts = {
+        "recompilations fell into the measured window": evidence.recompiles,
+        "graph breaks left parts of a pass uncompiled": evidence.graph_breaks,
+        "kernel fallbacks: not everything ran as the strategy says": evidence.kernel_fallbacks,
+        "prompts were answered from a cached prefix": evidence.cached_prefix_hits,
+    }
+    for what, count in counts.items():
+        if count:
+            yield f"{count} {what}"
 
 
 def _count(wrong: list[str], recording: Recording) -> str:

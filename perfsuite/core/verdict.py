@@ -45,8 +45,9 @@ class Verdict:
     `change` their ratio minus one with its `interval`, both positive for larger values. `samples` is how many of each
     session took part. `reason` says why there is no pass, `remedy` what would decide or mend it; both empty on a pass.
     `sessions_help` says of an inconclusive verdict that more candidate sessions may decide it. `mode` is what the
-    samples were divided by ('raw': nothing), `moved` says which of host and device changed where both were timed,
-    `void` which candidate samples took no part because the machine was not as the baseline knows it.
+    samples were divided by ('raw': nothing), `raw_change` the change without that, `moved` says which of host and
+    device changed where both were timed, `void` which candidate samples took no part because the machine was not as
+    the baseline knows it.
     """
 
     metric: str
@@ -63,6 +64,7 @@ class Verdict:
     remedy: str = ""
     sessions_help: bool = False
     mode: str = "raw"
+    raw_change: float | None = None
     moved: str = ""
     void: str = ""
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 
+from perfsuite.core.judgement import MOST_VOID_SESSIONS
 from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import Direction, parse_metric
 from perfsuite.core.verdict import Judgement, Outcome, Verdict
@@ -11,12 +12,14 @@ from perfsuite.core.verdict import Judgement, Outcome, Verdict
 def undecided(judgements: Iterable[Judgement], sessions_done: Mapping[str, int], *, limit: int) -> tuple[Cell, ...]:
     """The cells another session may decide, those closest to a fail first; equally close ones as they came.
 
-    `sessions_done` counts the candidate sessions by cell id; a cell that has `limit` of them gets no more.
+    `sessions_done` counts the candidate sessions by cell id; a cell of which `limit` sessions are usable gets no more,
+    and one of which sessions are void no more than two beyond that.
     """
     waiting = [
         judgement
         for judgement in judgements
-        if sessions_done.get(judgement.cell.id, 0) < limit and any(map(_is_open, judgement.verdicts))
+        if sessions_done.get(judgement.cell.id, 0) < limit + MOST_VOID_SESSIONS
+        and any(_is_open(verdict) and verdict.candidate_sessions < limit for verdict in judgement.verdicts)
     ]
     return tuple(judgement.cell for judgement in sorted(waiting, key=_closeness, reverse=True))
 

@@ -12,14 +12,14 @@ from perfsuite.core.errors import BaselineError, OptionError
 from perfsuite.core.gate import LEAST_BASELINE_SESSIONS
 from perfsuite.core.judgement import judge_cell, refuse, suite_noise
 from perfsuite.core.matrix import Cell
-from perfsuite.core.metrics import SERIES, Metric
+from perfsuite.core.metrics import SERIES, Metric, parse_metric
 from perfsuite.core.noise import Noise
 from perfsuite.core.options import Options
 from perfsuite.core.recording import Recording
 from perfsuite.core.selftest import SelfTest
 from perfsuite.core.units import format_seconds
 from perfsuite.core.validity import problems, unsavable
-from perfsuite.core.verdict import Judgement, Outcome
+from perfsuite.core.verdict import Judgement, Outcome, Verdict
 from perfsuite.core.workload import Workload
 from perfsuite.measure.clock import HostClock
 from perfsuite.measure.environment import commit_of
@@ -50,6 +50,7 @@ class Campaign:
         self._gated: tuple[Ask, ...] = ()
         self._sessions: Sessions | None = None
         self._noise: dict[str, Noise] = {}
+        self._judged: dict[Ask, Judgement] = {}
         self._live: dict[Arm, tuple[Arm, list[Workload]]] = {}
         self._notes: list[str] = []
         self._check_writable()
@@ -150,6 +151,8 @@ class Campaign:
             self._notes.append(str(error))
 
     def _warn_of_few_sessions(self) -> None:
+        if self.settings.append:
+            return
         if self.options.save_baseline and self.options.gate.baseline_sessions < LEAST_BASELINE_SESSIONS:
             self._notes.append("--perf-sessions: a baseline of one session can judge nothing; take 5 or more")
         elif self._gated and not self.options.save_baseline and self.options.gate.sessions < AGREEING_SESSIONS:
@@ -159,7 +162,7 @@ class Campaign:
         clock = HostClock()
         began_ns = clock.now_ns()
         fresh = [cell for cell in sessions.cells if not sessions.count(cell)]
-        sessions.measure(fresh)
+        self._measure_more(sessions, fresh)
         self._load_baselines()
         first_pass_ns = clock.now_ns() - began_ns
         budget_ns = self._budget_ns(first_pass_ns) if fresh else self.options.gate.budget_ns
@@ -168,11 +171,15 @@ class Campaign:
                 spent = format_seconds(budget_ns)
                 self._notes.append(f"--perf-budget: {len(more)} cells want another session, but {spent} are spent")
                 break
-            sessions.measure(more)
+            self._measure_more(sessions, more)
         if self.options.save_baseline:
             self.shelf.save(self._by_cell(), commit_of(self.settings.root), append=self.settings.append)
         elif self.settings.update_noise:
             self.shelf.add_noise({cell: own for cell, own in self._by_cell().items() if self._has_passed(cell)})
+
+    def _measure_more(self, sessions: Sessions, cells: Iterable[Cell]) -> None:
+        self._judged.clear()
+        sessions.measure(cells)
 
     def _budget_ns(self, first_pass_ns: int) -> int | None:
         """When no further session starts any more; saving a baseline takes the sessions it takes."""
@@ -189,10 +196,13 @@ class Campaign:
         return tuple(cell for cell in dict.fromkeys(cells) if sessions.is_open(cell))
 
     def judgement(self, ask: Ask) -> Judgement:
-        """The verdicts on one cell by one set of tolerances, from everything measured so far.
+        """The verdicts on one cell by one set of tolerances, from everything measured so far."""
+        if ask not in self._judged:
+            self._judged[ask] = self._judge(ask)
+        return self._judged[ask]
 
-        A baseline that cannot be read is INVALID: it must not quietly switch the gate off.
-        """
+    def _judge(self, ask: Ask) -> Judgement:
+        """A baseline that cannot be read is INVALID: it must not quietly switch the gate off."""
         stored = self.shelf.of(ask.cell)
         tolerances = dict(ask.tolerances)
         if isinstance(stored, BaselineError):
@@ -222,15 +232,19 @@ class Campaign:
         return replace(judgement, verdicts=verdicts)
 
     def _has_passed(self, cell: Cell) -> bool:
-        """Whether every gate of the cell passed and nothing slowed it on purpose, so that what it showed is noise."""
-        outcomes = {v.outcome for j in self.judgements() if j.cell == cell for v in j.verdicts}
+        """Whether every gate of the cell passed and nothing slowed it on purpose, so that what it showed is noise.
+
+        A tail that no session can decide, for want of samples or by its spread, has nothing to say.
+        """
+        verdicts = [v for judgement in self.judgements() if judgement.cell == cell for v in judgement.verdicts]
+        outcomes = {v.outcome for v in verdicts if not _is_refused_tail(v)}
         return outcomes == {Outcome.PASSED} and not any(map(unsavable, self.recordings(cell)))
 
     @property
     def gates(self) -> int:
         """How many verdicts this run reaches: gated metrics that have values, over all cells."""
         return sum(
-            any(SERIES[metric.series].values(recording) for recording in self.recordings(ask.cell))
+            any(SERIES[metric.series].has_values(recording) for recording in self.recordings(ask.cell))
             for ask in self._gated
             for metric, _ in ask.tolerances
         )
@@ -261,6 +275,7 @@ class Campaign:
         return {cell: self.recordings(cell) for cell in self.cells}
 
     def _load_baselines(self) -> None:
+        self._judged.clear()
         self.shelf.load(self._by_cell())
         self._noise = suite_noise(self.shelf.usable, self._tolerances)
         gone = self.shelf.not_measured(self._by_cell())
@@ -272,6 +287,11 @@ class Campaign:
             self.shelf.check_writable()
         if self.settings.json_path:
             json_report.check_writable(self.settings.json_path)
+
+
+def _is_refused_tail(verdict: Verdict) -> bool:
+    is_tail = parse_metric(verdict.metric, where="verdict").statistic.is_tail
+    return is_tail and verdict.outcome is Outcome.INCONCLUSIVE and not verdict.sessions_help
 
 
 def _check_distinct(cells: tuple[Cell, ...]) -> None:

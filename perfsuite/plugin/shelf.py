@@ -9,6 +9,7 @@ from perfsuite.core.calibration import choose_modes
 from perfsuite.core.errors import BaselineError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Recording
+from perfsuite.core.sample import Phase
 from perfsuite.core.validity import unsavable
 from perfsuite.measure.clock import utc_now
 from perfsuite.store import BaselineStore
@@ -91,7 +92,7 @@ class Shelf:
         for cell, own in recordings.items():
             old = self._found.get(cell)
             if isinstance(old, Baseline) and own:
-                later = _renumbered((*old.later, *own)[-MOST_LATER:])
+                later = _renumbered(_once((*old.later, *own))[-MOST_LATER:])
                 try:
                     self._store.save(replace(old, later=later))
                 except BaselineError as error:
@@ -117,10 +118,10 @@ class Shelf:
 def _joined(old: Baseline | None, cell: Cell, new: tuple[Recording, ...], commit: str) -> Baseline:
     """A baseline of the new sessions, behind those of the old one if there is one; BaselineError if they do not fit."""
     if old is not None:
-        differing = old.mismatches(new[0])
+        differing = (*old.mismatches(new[0]), *_size_differences(old, new))
         if differing:
             raise BaselineError(f"{cell.id}: --perf-baseline-append: these sessions do not fit: {'; '.join(differing)}")
-    recordings = _renumbered((*(old.recordings if old else ()), *new))
+    recordings = _renumbered(_once((*(old.recordings if old else ()), *new)))
     return Baseline(
         cell=cell,
         commit=commit,
@@ -129,6 +130,22 @@ def _joined(old: Baseline | None, cell: Cell, new: tuple[Recording, ...], commit
         modes=choose_modes(recordings),
         later=old.later if old else (),
     )
+
+
+def _size_differences(old: Baseline, new: tuple[Recording, ...]) -> tuple[str, ...]:
+    """Sessions of other sizes would be cut to the shortest, or refused."""
+    sides = [{phase: max(len(r.of_phase(phase)) for r in own) for phase in Phase} for own in (old.recordings, new)]
+    return tuple(
+        f"{phase.value} samples: {sides[0][phase]} there, {sides[1][phase]} here"
+        for phase in Phase
+        if sides[0][phase] != sides[1][phase]
+    )
+
+
+def _once(recordings: tuple[Recording, ...]) -> tuple[Recording, ...]:
+    """Each session once, though it may have been stored before the run that measured it was resumed."""
+    found = {(r.started_at, tuple(sorted(r.environment.must_agree.items())), r.samples): r for r in recordings[::-1]}
+    return tuple(found.values())[::-1]
 
 
 def _renumbered(recordings: tuple[Recording, ...]) -> tuple[Recording, ...]:

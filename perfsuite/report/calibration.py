@@ -12,8 +12,8 @@ from perfsuite.report.layout import Column, Line, table
 LEGEND = (
     "sd is the standard deviation between sessions; 'process' is what of it more blocks in a session would not average "
     "out",
-    "detects is the smallest slowdown that is found in 99 of 100 runs; needs is how many baseline sessions gate the "
-    "tolerance",
+    "can gate is the smallest tolerance that this baseline holds: a slowdown of it is found in 99 of 100 runs that "
+    "allow no more; needs is how many baseline sessions hold the tolerance; raw has void blocks in it, used has not",
 )
 
 
@@ -36,7 +36,7 @@ def _table(rows: Sequence[Calibrated]) -> tuple[Line, ...]:
         Column(group="sd, %", title="raw", cells=tuple(_percent(row.raw_sd) for row in rows)),
         Column(group="sd, %", title="used", cells=tuple(_percent(row.session_sd) for row in rows)),
         Column(group="sd, %", title="process", cells=tuple(_percent(row.process_sd) for row in rows)),
-        Column(group="change, %", title="detects", cells=tuple(_percent(row.smallest, digits=1) for row in rows)),
+        Column(group="change, %", title="can gate", cells=tuple(_percent(row.smallest, digits=1) for row in rows)),
         Column(group="change, %", title="tolerance", cells=tuple(_percent(row.tolerance, digits=1) for row in rows)),
         Column(group="sessions", title="has", cells=tuple(str(row.sessions) for row in rows)),
         Column(group="sessions", title="needs", cells=tuple(_needs(row) for row in rows)),

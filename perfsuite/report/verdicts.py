@@ -16,6 +16,8 @@ SEVERITY = {outcome: rank for rank, outcome in enumerate(Outcome)}
 ABOUT_CELLS = (Outcome.INCOMPARABLE, Outcome.NO_BASELINE)
 """Outcomes that hold for a whole cell, so that naming its metrics would add nothing."""
 SHOWN_SINGLY = 3
+WORTH_SAYING = 0.2
+"""Share of the tolerance by which the raw change must differ from the divided one to be shown beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +144,7 @@ def _change(verdict: Verdict) -> str:
     """'TTFT P50 +0.3 % (95 % CI -0.5..+1.1 %, n=300 vs 8x300)'."""
     if verdict.change is None:
         return _label(verdict.metric)
-    details = ", ".join(filter(None, (_interval(verdict.interval), _sizes(verdict))))
+    details = ", ".join(filter(None, (_interval(verdict.interval), _sizes(verdict), _basis(verdict), verdict.void)))
     return f"{_label(verdict.metric)} {format_change(verdict.change)}" + (f" ({details})" if details else "")
 
 
@@ -150,7 +152,7 @@ def _numbers(verdict: Verdict) -> str:
     if verdict.baseline is None or verdict.candidate is None or verdict.change is None:
         return ""
     levels = f"{format_ms(verdict.baseline)} ms -> {format_ms(verdict.candidate)} ms"
-    details = (format_change(verdict.change), _interval(verdict.interval), _sizes(verdict))
+    details = (format_change(verdict.change), _interval(verdict.interval), _sizes(verdict), _basis(verdict))
     return f" {levels} ({', '.join(filter(None, details))}), tolerance {format_percent(verdict.tolerance)}"
 
 
@@ -169,6 +171,15 @@ def _sizes(verdict: Verdict) -> str:
         for sessions in (verdict.candidate_sessions, verdict.baseline_sessions)
     )
     return f"n={candidate} vs {baseline}"
+
+
+def _basis(verdict: Verdict) -> str:
+    """'over graph^0.34', and the change of the raw times where dividing by a canary makes a difference."""
+    if verdict.mode == "raw":
+        return ""
+    raw, change = verdict.raw_change, verdict.change
+    differs = raw is not None and change is not None and abs(raw - change) > WORTH_SAYING * verdict.tolerance
+    return f"over {verdict.mode}" + (f", raw {format_change(raw or 0.0)}" if differs else "")
 
 
 def _count_line(judged: list[Verdict]) -> Line:

@@ -473,3 +473,31 @@ def test_240_gates_of_twenty_sessions_are_judged_in_two_seconds() -> None:
     for gate in range(240):
         judge(baseline, candidate, metric=metrics[gate % 4], tolerance=0.1, gates=240)
     assert time.process_time() - began < 2.0
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        {"gates": math.nan},
+        {"gates": 2.5},
+        {"metrics": 0},
+        {"looks": None},
+        {"tolerance": "5%"},
+        {"tolerance": True},
+        {"direction": 1},
+        {"metric": ["median"]},
+    ],
+)
+def test_an_argument_that_is_no_such_thing_is_refused(argument: dict[str, object]) -> None:
+    with pytest.raises(OptionError):
+        judge(QUIET, SLOWER, **argument)  # type: ignore[arg-type]
+
+
+def test_what_cells_err_in_together_may_err_once_for_each_metric() -> None:
+    one, six = (Rule(statistic=Statistic.P50, gates=60, metrics=metrics) for metrics in (1, 6))
+    assert six.common_alpha == pytest.approx(one.common_alpha / 6)
+    assert six.alpha == one.alpha
+
+
+def test_a_later_session_that_cannot_be_used_does_not_spoil_the_verdict() -> None:
+    assert judge(QUIET, SLOWER, later=[[10.0, math.nan, 11.0]]) == judge(QUIET, SLOWER)

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 
+import numpy as np
 import pytest
 
 from perfsuite.core.canary import RAW, Canary, CanaryReading, Mode
-from perfsuite.core.machine import Range, block_factors, canary_ranges, seen
+from perfsuite.core.machine import Range, block_factors, canary_ranges, matched, seen, thinned
 from perfsuite.core.metrics import SERIES, parse_metric
 from perfsuite.core.recording import Recording
 from tests.builders import make_block_recording, make_recording
@@ -199,3 +201,28 @@ def test_raw_samples_have_no_weight() -> None:
 
 def test_a_mode_is_named_by_its_canary_and_weight() -> None:
     assert (RAW.label, Mode(canary=Canary.FORWARD, weight=0.613).label) == ("raw", "forward^0.61")
+
+
+def drifting(void_until: int = 0) -> Recording:
+    """Sixteen blocks, the last 8 % slower than the first; the canary is out of its range beside the first few."""
+    host = [1.2 if block < void_until else 1.0 for block in range(16)]
+    return make_block_recording([[40 * (1 + 0.08 * block / 15)] * 4 for block in range(16)], {Canary.HOST: host})
+
+
+def test_sessions_that_lost_their_early_blocks_are_compared_with_late_blocks_alone() -> None:
+    views = [seen(TTFT, drifting(lost), ranges={Canary.HOST: AT_1_MS}) for lost in (0, 0, 7)]
+    sides = matched(views[:2], views[2:])
+    assert [side.tolist() for side in sides.stored] == [sides.measured[0].tolist()] * 2
+    assert sides.measured[0].size == 9 * 4
+
+
+def test_sessions_with_little_in_common_are_no_fair_match() -> None:
+    early, late = drifting(7), drifting()
+    late = replace(late, canaries=tuple(replace(r, block=15 - r.block) for r in early.canaries))
+    views = [seen(TTFT, each, ranges={Canary.HOST: AT_1_MS}) for each in (early, late)]
+    assert (views[0].void, views[1].void) == (None, None)
+    assert not matched([seen(TTFT, drifting())], views).is_fair
+
+
+def test_a_longer_session_is_thinned_evenly() -> None:
+    assert thinned(np.arange(10.0), 4).tolist() == [0, 2, 5, 7]

@@ -109,7 +109,7 @@ def test_a_cell_that_cannot_be_used_is_left_out_with_the_reason() -> None:
         "cell 5: the number of sessions is 0, 2 are needed",
         "cell 6: session 1 has 2 samples, the longest 5",
         "cell 7: sample 4 of 4 is 5,000, 4,348 times the median: the clock jumped or the machine stood still",
-        "cell 8: not a list of numbers ('NoneType' object is not iterable)",
+        "cell 8: the number of sessions is 1, 2 are needed",
         "cell 9: not a list of sessions",
     )
 
@@ -206,3 +206,14 @@ def test_a_prior_without_a_pool_has_all_its_degrees_of_freedom() -> None:
 
 def test_squares_are_taken_from_the_mean() -> None:
     assert squares_of(np.array([1.0, 2.0, 6.0])) == pytest.approx(4 + 1 + 9)
+
+
+def test_sessions_that_cells_leave_out_do_not_hide_what_they_have_in_common() -> None:
+    draw = np.random.default_rng(11)
+    common = 0.02 * draw.normal(size=8)
+    cells = [[list(10 * np.exp(level + 0.001 * draw.normal(size=50))) for level in common] for _ in range(20)]
+    aligned = fit_noise(cells, "median").pool_df
+    gaps = [
+        [None if index == cell % 8 else session for index, session in enumerate(own)] for cell, own in enumerate(cells)
+    ]
+    assert fit_noise(gaps, "median").pool_df < 1.5 * aligned

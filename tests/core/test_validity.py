@@ -63,9 +63,48 @@ def test_a_negative_device_time_is_a_problem() -> None:
     assert len(problems(with_sample(sample))) == 1
 
 
-def test_a_recompilation_while_measuring_is_a_problem() -> None:
-    recording = replace(make_recording(), evidence=Evidence(recompiles=2))
-    assert problems(recording) == ("2 recompilations fell into the measured window",)
+def with_evidence(**counts: int) -> Recording:
+    return replace(make_recording(n=3, decode=2), evidence=Evidence(**counts))
+
+
+@pytest.mark.parametrize(
+    ("counts", "finding"),
+    [
+        ({"recompiles": 2}, "2 recompilations fell into the measured window"),
+        ({"graph_breaks": 1}, "1 graph breaks left parts of a pass uncompiled"),
+        ({"kernel_fallbacks": 7}, "7 kernel fallbacks: not everything ran as the strategy says"),
+        ({"cached_prefix_hits": 5}, "5 prompts were answered from a cached prefix"),
+    ],
+)
+def test_what_did_not_run_as_the_strategy_says_is_a_problem(counts: dict[str, int], finding: str) -> None:
+    assert problems(with_evidence(**counts)) == (finding,)
+    assert problems(with_evidence(**dict.fromkeys(counts, 0))) == ()
+
+
+@pytest.mark.parametrize(
+    ("counts", "finding"),
+    [
+        ({"compiled_regions": 0}, "no region was compiled"),
+        ({"engines": 0}, "no engine was built"),
+        ({"graphs_captured": 2, "graphs_replayed": 0}, "no CUDA graph was replayed"),
+        ({"graphs_captured": 0, "graphs_replayed": 0}, "no CUDA graph was captured, no CUDA graph was replayed"),
+    ],
+)
+def test_a_strategy_that_did_not_engage_is_a_problem_whatever_it_measured(counts: dict[str, int], finding: str) -> None:
+    recording = with_evidence(**counts)
+    assert problems(recording) == (f"strategy {recording.cell.strategy!r} did not engage: {finding}",)
+
+
+def test_a_strategy_that_engaged_is_no_problem() -> None:
+    assert problems(with_evidence(compiled_regions=2, engines=1, graphs_captured=2, graphs_replayed=1000)) == ()
+
+
+def test_every_step_of_warm_up_and_samples_must_be_a_replay() -> None:
+    """Two warm-ups and three requests of one token, two of four: 13 steps."""
+    assert problems(with_evidence(graphs_replayed=13)) == ()
+    assert problems(with_evidence(graphs_replayed=12)) == (
+        "12 CUDA graphs were replayed in 13 steps; the others ran without a graph",
+    )
 
 
 def test_an_injected_slowdown_is_no_problem_but_must_not_be_saved() -> None:

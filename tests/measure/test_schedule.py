@@ -32,10 +32,16 @@ def test_a_verdict_that_sessions_cannot_decide_gets_none() -> None:
     assert undecided([judgement(10, replace(OPEN, sessions_help=False))], {}, limit=6) == ()
 
 
-def test_a_cell_at_the_limit_gets_none() -> None:
-    judgements = [judgement(10, OPEN), judgement(20, OPEN)]
-    done = {make_cell(prompt=10).id: 6, make_cell(prompt=20).id: 5}
-    assert prompts(undecided(judgements, done, limit=6)) == [20]
+def test_a_cell_with_as_many_usable_sessions_as_the_limit_gets_none() -> None:
+    judgements = [judgement(count, replace(OPEN, candidate_sessions=count)) for count in (5, 6)]
+    done = {make_cell(prompt=count).id: count for count in (5, 6)}
+    assert prompts(undecided(judgements, done, limit=6)) == [5]
+
+
+def test_void_sessions_are_measured_again_twice() -> None:
+    judgements = [judgement(count, replace(OPEN, candidate_sessions=5)) for count in (7, 8)]
+    done = {make_cell(prompt=count).id: count for count in (7, 8)}
+    assert prompts(undecided(judgements, done, limit=6)) == [7]
 
 
 def test_the_cell_closest_to_a_fail_comes_first() -> None:

@@ -178,3 +178,18 @@ def test_sessions_that_may_not_be_believed_are_not_saved(tmp_path: Path) -> None
     slowed = tuple(replace(recording, injected_slowdown=0.1) for recording in on_hosts(FACTORS))
     shelf = save(tmp_path, slowed)
     assert shelf.errors == {CELL: "eager/tiny/p100-o4: not saved: it was slowed by 10 % on purpose (injected slowdown)"}
+
+
+def test_a_session_that_is_stored_already_is_stored_once(tmp_path: Path) -> None:
+    save(tmp_path, on_hosts(FACTORS))
+    again = stored(tmp_path).recordings[-2:]
+    save(tmp_path, again, append=True)
+    assert len(stored(tmp_path).recordings) == len(FACTORS)
+
+
+def test_sessions_of_another_size_do_not_join(tmp_path: Path) -> None:
+    save(tmp_path, on_hosts(FACTORS))
+    shorter = tuple(replace(each, samples=each.samples[: len(each.samples) // 2]) for each in on_hosts((1.0,)))
+    shelf = save(tmp_path, shorter, append=True)
+    assert "these sessions do not fit: prefill samples:" in shelf.errors[CELL]
+    assert len(stored(tmp_path).recordings) == len(FACTORS)

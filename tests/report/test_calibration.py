@@ -54,12 +54,12 @@ def test_a_calibration_is_this_text() -> None:
     refused = row("ttft.p99", tolerance=0.1, smallest=None, needed=None, reason="60 samples are too few")
     assert texts(row(mode=BY_HOST), row("tpot.p50", smallest=0.0712, needed=None), refused) == [
         "calibration of eager on tiny: 8 sessions",
-        "                              ------ sd, % ------  --- change, % ----   sessions",
-        "cell     metric    samples     raw  used  process  detects  tolerance  has  needs",
-        "p100-o4  TTFT P50  host^0.61  7.00  0.50     0.30      2.0        5.0    8      3",
-        "p100-o4  TPOT P50  raw        0.50  0.50     0.30      7.1        5.0    8    >20  "
+        "                              ------ sd, % ------  ---- change, % ----   sessions",
+        "cell     metric    samples     raw  used  process  can gate  tolerance  has  needs",
+        "p100-o4  TTFT P50  host^0.61  7.00  0.50     0.30       2.0        5.0    8      3",
+        "p100-o4  TPOT P50  raw        0.50  0.50     0.30       7.1        5.0    8    >20  "
         "cannot gate 5 %, can gate 7.1 %",
-        "p100-o4  TTFT P99  raw        0.50  0.50     0.30        -       10.0    8      -  "
+        "p100-o4  TTFT P99  raw        0.50  0.50     0.30         -       10.0    8      -  "
         "cannot gate: 60 samples are too few",
         "",
         *LEGEND,
