@@ -242,7 +242,7 @@ def test_a_write_that_the_kernel_cuts_short_leaves_the_old_baseline(store: Basel
     )
     size = path.stat().st_size + 1000
     ended = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-B", "-c", script],  # or its compiled modules would be cut short as well, and stay so
         cwd=Path(__file__).parents[1],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
         capture_output=True,
