@@ -21,8 +21,11 @@ SMALLEST, LARGEST = 1e-100, 1e100
 """Values outside cannot be times in any unit; inside, no sum or logarithm overflows."""
 LEAST_SHARE = 0.5
 """Share of the longest session's samples that the shortest must exceed for the two to be compared."""
-JUMP = 1000.0
-"""A sample this many times its session's median, or that small a part of it, was not timed by a working clock."""
+JUMP, DROP = 1e3, 1e-5
+"""A sample this many times its session's median, or that small a part of it, was not timed by a working clock.
+
+Tokens that arrive together leave gaps of microseconds between milliseconds; those are real.
+"""
 
 
 class UnusableSamplesError(PerfsuiteError):
@@ -68,14 +71,14 @@ def jump_in(array: FloatArray) -> str | None:
     if array.max() <= JUMP * array.min():
         return None
     proportions = array / np.median(array)
-    jumps = (proportions > JUMP) | (proportions < 1 / JUMP)
+    jumps = (proportions > JUMP) | (proportions < DROP)
     if not jumps.any():
         return None
     index = int(jumps.argmax())
     times, value = float(proportions[index]), f"sample {index + 1} of {array.size} is {_plain(array[index])}"
     if times > 1:
         return f"{value}, {_plain(times)} times the median: the clock jumped or the machine stood still"
-    return f"{value}, less than a thousandth of the median: the clock jumped"
+    return f"{value}, less than a hundred thousandth of the median: the clock jumped"
 
 
 def _plain(value: float) -> str:

@@ -286,7 +286,10 @@ def test_students_quantile_equals_scipys(freedom: float, error: float) -> None:
             [10.0, 11.0, 9.0, 36e5],
             "candidate session 2: sample 4 of 4 is 3,600,000, 342,857 times the median: the clock",
         ),
-        ([10.0, 11.0, 9.0, 1e-3], "candidate session 2: sample 4 of 4 is 0.001, less than a thousandth of the median"),
+        (
+            [10.0, 11.0, 9.0, 5e-5],
+            "candidate session 2: sample 4 of 4 is 5e-05, less than a hundred thousandth of the median",
+        ),
     ],
 )
 def test_samples_that_are_no_measurement_are_invalid(samples: list[float], reason: str) -> None:
