@@ -12,7 +12,7 @@ from perfsuite.core.units import format_percent, format_seconds
 from perfsuite.core.verdict import Outcome
 from perfsuite.report.headings import counted, ranged
 from perfsuite.report.layout import Line
-from perfsuite.report.replays import percent_text, replays
+from perfsuite.report.replays import replays
 from perfsuite.report.verdicts import verdict_line
 
 HEADING = "perfsuite: self-test"
@@ -56,7 +56,7 @@ def _smallest_line(metric: Metric, own: Sequence[Calibrated]) -> Line:
     tolerance = f"{able} of {counted(len(own), 'cell')} can hold the tolerance"
     if not sizes:
         return Line(f"{metric.label}: {tolerance}: {_short(own[0].reason)}", style)
-    usual, worst = (f"{percent_text(size)} %" for size in (median(sizes), max(sizes)))
+    usual, worst = (f"{100 * size:.1f} %" for size in (median(sizes), max(sizes)))
     return Line(f"{metric.label}: can gate {usual} in a usual cell, {worst} in the worst; {tolerance}", style)
 
 
@@ -124,7 +124,7 @@ def _unseen(calibrated: Sequence[Calibrated], gated: Gated, metric: Metric) -> s
     if own is None or own.smallest is None:
         return f"{metric.label} cannot be gated" + (f" ({_short(own.reason)})" if own else "")
     samples = min(len(SERIES[metric.series].values(recording)) for recording in gated.baseline.recordings)
-    return f"{metric.label} below +{percent_text(own.smallest)} % cannot be seen with {counted(samples, 'sample')}"
+    return f"{metric.label} below +{100 * own.smallest:.1f} % cannot be seen with {counted(samples, 'sample')}"
 
 
 def _short(reason: str) -> str:
