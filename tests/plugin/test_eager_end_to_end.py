@@ -21,8 +21,8 @@ def test_the_embedded_model_is_measured_saved_and_judged(run: Run, project: pyte
     run("--save-baseline", "--perf-sessions=2", *QUICK).assert_outcomes(passed=4, deselected=4)
     result = run("--perf", "--perf-sessions=1", "--perf-json=out.json", *QUICK)
     assert result.ret == 0
-    (recording,) = recordings(project.path / "out.json")
-    assert recording["failures"] == []
+    measured = recordings(project.path / "out.json")  # more than one if the machine was disturbed and a session void
+    assert [recording["failures"] for recording in measured] == [[]] * len(measured) != []
     assert "no baseline" not in str(result.stdout)
 
 
