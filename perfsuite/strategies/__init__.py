@@ -13,6 +13,7 @@ BUILTIN: Mapping[str, str] = MappingProxyType(
         "cuda-graph": "perfsuite.strategies.cuda_graph:CudaGraphStrategy",
         "eager": "perfsuite.strategies.eager:EagerStrategy",
         "fake": "perfsuite.strategies.fake:FakeStrategy",
+        "jit": "perfsuite.strategies.jit:JitStrategy",
     }
 )
 

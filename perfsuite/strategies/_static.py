@@ -7,6 +7,7 @@ zero, and a sliding window's count is a number on the host, which a captured gra
 """
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,10 +21,19 @@ from perfsuite.strategies._decode import last_position_only
 ATTENTION = "perfsuite-static"
 """What transformers knows our attention by: its own sdpa, but for the mask of a prefill."""
 
+Pass = Callable[[Tensor], Tensor]
+Compile = Callable[[Pass], Pass]
+"""Makes of a pass (logits [B, V] for ids [B, L]) what is run in its place."""
+
 _Cache: Any = transformers.Cache  # transformers is typed too loosely to be of use
 _StaticLayer: Any = StaticLayer
 _AttentionInterface: Any = transformers.AttentionInterface
 _AttentionMaskInterface: Any = transformers.AttentionMaskInterface
+
+
+def uncompiled(run: Pass) -> Pass:
+    """The pass itself."""
+    return run
 
 
 def require_static_cache(model: Any) -> None:
@@ -51,23 +61,23 @@ def use_static_attention(model: Any) -> None:
 
 
 class StaticForward:
-    """A Forward over a cache of `length` positions, for a batch of whatever size comes first."""
+    """A Forward over a cache of `length` positions, for a batch of whatever size comes first.
 
-    def __init__(self, model: Any, length: int) -> None:
+    `compile_pass` is asked once for each of its two passes.
+    """
+
+    def __init__(self, model: Any, length: int, compile_pass: Compile = uncompiled) -> None:
         self.length = length
-        self._model = model
         self._place = _Place(model.device)
         self._layers = [_Layer(length, self._place) for _ in range(_layer_count(model))]
-        self._cache = _Cache(layers=self._layers)
-        self._prompt_positions = torch.arange(length, device=model.device).unsqueeze(0)
-        self._limit = last_position_only(model)
-        self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+        passes = _Passes(model, self._layers, self._place, length)
+        self._over_prompt, self._over_cache = compile_pass(passes.over_prompt), compile_pass(passes.over_cache)
 
     @torch.inference_mode(mode=False)
     @torch.no_grad()
     def prefill(self, ids: Tensor) -> Tensor:
         self._place.is_prompt = True
-        logits = self._pass(ids, self._prompt_positions[:, : ids.shape[1]])
+        logits = self._over_prompt(ids)
         self._place.position.fill_(ids.shape[1])
         return logits
 
@@ -75,7 +85,7 @@ class StaticForward:
     @torch.no_grad()
     def decode(self, ids: Tensor) -> Tensor:
         self._place.is_prompt = False
-        logits = self._pass(ids, self._place.position.unsqueeze(0))
+        logits = self._over_cache(ids)
         self._place.position.add_(1)
         return logits
 
@@ -90,7 +100,28 @@ class StaticForward:
         held: tuple[Tensor, ...] = (first.keys, first.values) if first.is_initialized else ()
         return len(self._layers) * sum(tensor.numel() * tensor.element_size() for tensor in held)
 
-    def _pass(self, ids: Tensor, positions: Tensor) -> Tensor:
+
+class _Passes:
+    """The model over a prompt and over what is in its cache; apart from the Forward, which no cycle keeps alive.
+
+    Nothing on the host changes from one pass to the next, so that each is compiled once.
+    """
+
+    def __init__(self, model: Any, layers: "list[_Layer]", place: "_Place", length: int) -> None:
+        self._model = model
+        self._place = place
+        self._cache = _Cache(layers=layers)
+        self._prompt_positions = torch.arange(length, device=model.device).unsqueeze(0)
+        self._limit = last_position_only(model)
+        self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+
+    def over_prompt(self, ids: Tensor) -> Tensor:
+        return self._logits(ids, self._prompt_positions[:, : ids.shape[1]])
+
+    def over_cache(self, ids: Tensor) -> Tensor:
+        return self._logits(ids, self._place.position.unsqueeze(0))
+
+    def _logits(self, ids: Tensor, positions: Tensor) -> Tensor:
         # Left to itself, the model would ask the cache how far it is, on the host.
         place = {"position_ids": positions} if self._takes_positions else {}
         output = self._model(input_ids=ids, past_key_values=self._cache, use_cache=True, **place, **self._limit)

@@ -3,6 +3,7 @@
 What runs a pass is given from outside: as it is, or captured in a graph. It must not know which.
 """
 
+import gc
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,7 +16,7 @@ from perfsuite.core.units import format_bytes
 from perfsuite.core.workload import SamplingParams, Workload
 from perfsuite.models.device import free_bytes
 from perfsuite.strategies._sampler import Draws
-from perfsuite.strategies._static import StaticForward
+from perfsuite.strategies._static import Compile, StaticForward, uncompiled
 from perfsuite.strategies._transfer import Inlet
 
 Run = Callable[[], None]
@@ -37,13 +38,14 @@ class Lane:
     `ids` [B, 1] (int64) is what the last pass drew, and what a decode pass takes in.
     """
 
-    def __init__(self, model: Any, rows: int, length: int) -> None:
-        self.forward = StaticForward(model, length)
-        self.draws = Draws(model.device)
-        self.ids = torch.zeros((rows, 1), dtype=torch.int64, device=model.device)
+    def __init__(self, forward: StaticForward, rows: int, device: torch.device) -> None:
+        self.forward = forward
+        self.draws = Draws(device)
+        self.ids = torch.zeros((rows, 1), dtype=torch.int64, device=device)
         self.prepared: dict[tuple[float, ...], Run] = {}
         self._prompts: dict[int, Tensor] = {}
 
+    @torch.inference_mode(mode=False)  # or a pass would be compiled anew for prompts made in that mode
     def prompts(self, tokens: int) -> Tensor:
         """Where prompts of so many tokens go, [B, tokens] (int64)."""
         if tokens not in self._prompts:
@@ -68,9 +70,10 @@ class StaticStep:
     `expect` prepares what a run will ask for; anything else is prepared when it is first asked for.
     """
 
-    def __init__(self, model: Any, prepare: Prepare = as_it_is) -> None:
+    def __init__(self, model: Any, prepare: Prepare = as_it_is, compile_pass: Compile = uncompiled) -> None:
         self._model = model
         self._prepare = prepare
+        self._compile_pass = compile_pass
         self._inlet = Inlet(model.device)
         self._lanes: dict[int, Lane] = {}
         self._lane: Lane | None = None
@@ -88,13 +91,17 @@ class StaticStep:
         for workload in largest_first:
             self._decode_of(self._lanes[workload.batch_size], workload.sampling)
 
+    @torch.inference_mode(mode=False)
     def lane(self, rows: int, positions: int) -> Lane:
         """The lane of a batch size; a new one, with nothing prepared, where there is none or it is too short."""
         lane = self._lanes.get(rows)
         if lane is None or lane.forward.length < positions:
             lane = self._lane = self._prefill = self._decode = None  # its memory goes before the new one comes
-            self._lanes.pop(rows, None)
-            lane = self._lanes[rows] = Lane(self._model, rows, -(-positions // LENGTH_MULTIPLE) * LENGTH_MULTIPLE)
+            if self._lanes.pop(rows, None):
+                gc.collect()  # what torch compiled for it refers to itself
+            length = -(-positions // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+            forward = StaticForward(self._model, length, self._compile_pass)
+            lane = self._lanes[rows] = Lane(forward, rows, self._model.device)
         return lane
 
     def begin(self, request: Request) -> Tensor:
@@ -111,6 +118,12 @@ class StaticStep:
     def decode(self, ids: Tensor) -> Tensor:
         return self._run(self._decode)
 
+    def next_token_logits(self, prompts: tuple[tuple[int, ...], ...]) -> Tensor:
+        """Logits of the token after each prompt (all of one length): [B, V], float32, on the host; not prepared."""
+        lane = self.lane(len(prompts), len(prompts[0]))
+        ids = lane.prompts(len(prompts[0])).copy_(self._inlet.stage(prompts))
+        return lane.forward.prefill(ids).float().cpu()
+
     def _run(self, prepared: Run | None) -> Tensor:
         if prepared is None or self._lane is None:
             raise RuntimeError("no request has begun")
@@ -121,6 +134,10 @@ class StaticStep:
     def cache_lengths(self) -> tuple[int, ...]:
         """Positions of the caches, one for each batch size, the smallest batch first."""
         return tuple(lane.forward.length for _, lane in sorted(self._lanes.items()))
+
+    def note(self) -> str:
+        """The length of the cache, which matters to the numbers, as evidence notes it."""
+        return f"static cache: {' and '.join(map(str, self.cache_lengths)) or 'no'} positions"
 
     def _prefill_of(self, lane: Lane, tokens: int, sampling: SamplingParams) -> Run:
         return self._prepared(lane, tokens, sampling, lambda: lane.prefill(tokens, sampling))

@@ -11,7 +11,6 @@ from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
 from perfsuite.measure.strategy import ALL_SAMPLING, Ability
 from perfsuite.models.device import find_device
 from perfsuite.strategies._canary import Canaries
-from perfsuite.strategies._decode import next_token_logits
 from perfsuite.strategies._graphs import GraphPool
 from perfsuite.strategies._inprocess import InProcess
 from perfsuite.strategies._static import require_static_cache, use_static_attention
@@ -55,8 +54,7 @@ class CudaGraphStrategy:
         """Logits of the token after each prompt (all of one length): [B, V], float32, on the host; not replayed."""
         if self._step is None:
             raise RuntimeError("the strategy is not open")
-        lane = self._step.lane(len(prompts), len(prompts[0]))
-        return next_token_logits(lane.forward, prompts, self._process.loaded.device)
+        return self._step.next_token_logits(prompts)
 
     def facts(self) -> ModelFacts:
         return self._process.facts()
@@ -65,12 +63,11 @@ class CudaGraphStrategy:
         """Graphs captured and replayed; those captured after opening are noted, as they cost a first request time."""
         if self._pool is None or self._step is None:
             raise RuntimeError("the strategy is not open")
-        lengths = " and ".join(map(str, self._step.cache_lengths)) or "no"
         late = self._pool.captured - self._captured_at_open
         return Evidence(
             graphs_captured=self._pool.captured,
             graphs_replayed=self._pool.replayed,
-            notes=(*self._notes, f"static cache: {lengths} positions", f"graphs captured after opening: {late}"),
+            notes=(*self._notes, self._step.note(), f"graphs captured after opening: {late}"),
         )
 
     def memory(self) -> Memory:

@@ -32,6 +32,7 @@ SUBJECTS = (
     ),
     Subject(reference="perfsuite.strategies.eager:EagerStrategy"),
     Subject(reference="perfsuite.strategies.fake:FakeStrategy"),
+    Subject(reference="perfsuite.strategies.jit:JitStrategy"),
 )
 
 

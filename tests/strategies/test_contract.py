@@ -3,16 +3,27 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from perfsuite.core.recording import Evidence, Memory
 from perfsuite.core.workload import SamplingParams, Workload
 from perfsuite.measure.strategy import Ability, KnowsMemory, TimesDevice, create, opened
 from tests.strategies.contract import answer, parameters, request, rows
+from tests.strategies.tracing import traced_only
 
 WORKLOADS = (Workload(prompt_tokens=10, output_tokens=5), Workload(prompt_tokens=10, output_tokens=5, batch_size=3))
 SAMPLED = SamplingParams(temperature=1.0)
 
 pytestmark = pytest.mark.parametrize("subject", parameters(), scope="module")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_generated_code():
+    """On a CPU it takes ten seconds a pass and changes nothing that the contract is about."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not torch.cuda.is_available():
+            traced_only(patch)
+        yield
 
 
 @pytest.fixture(scope="module")
