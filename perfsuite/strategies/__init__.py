@@ -14,6 +14,7 @@ BUILTIN: Mapping[str, str] = MappingProxyType(
         "eager": "perfsuite.strategies.eager:EagerStrategy",
         "fake": "perfsuite.strategies.fake:FakeStrategy",
         "jit": "perfsuite.strategies.jit:JitStrategy",
+        "jit-cuda-graph": "perfsuite.strategies.jit_cuda_graph:JitCudaGraphStrategy",
     }
 )
 

@@ -4,6 +4,7 @@ It counts at the border where torch hands over a graph and where it calls what w
 nobody when it goes on uncompiled. It must not know what a pass computes, nor whether it is captured in a graph.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FunctionType, MethodType
@@ -122,7 +123,9 @@ class Regions:
     def _region(self, graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
         """The backend that torch hands a graph to: inductor, counted."""
         before = _cache_hits()
-        run: Callable[..., Any] = torch._inductor.compile(graph, inputs, options=self._options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice on speed, which a caller who makes errors of warnings would die of
+            run: Callable[..., Any] = torch._inductor.compile(graph, inputs, options=self._options)
         self._compiled += 1
         self._found_in_cache += _cache_hits() > before
 

@@ -1,6 +1,6 @@
 """Owns the life of a model that runs in this process: loading, streaming, memory, and giving all of it back.
 
-A strategy holds one of these and hands it the Step that makes the strategy what it is.
+A strategy extends it, and hands it the Step that makes the strategy what it is.
 """
 
 import gc

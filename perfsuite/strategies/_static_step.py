@@ -79,6 +79,7 @@ class StaticStep:
         self._lane: Lane | None = None
         self._prefill: Run | None = None
         self._decode: Run | None = None
+        self._prepared_count = 0
 
     def expect(self, workloads: Iterable[Workload]) -> None:
         """Prepare for these, the largest first, so that the smaller ones find their memory already there."""
@@ -131,6 +132,11 @@ class StaticStep:
         return self._lane.ids
 
     @property
+    def prepared(self) -> int:
+        """How many passes were prepared so far."""
+        return self._prepared_count
+
+    @property
     def cache_lengths(self) -> tuple[int, ...]:
         """Positions of the caches, one for each batch size, the smallest batch first."""
         return tuple(lane.forward.length for _, lane in sorted(self._lanes.items()))
@@ -154,6 +160,7 @@ class StaticStep:
                 lane.prepared[kind] = self._prepare(run, lane.draws.generator)
             except torch.OutOfMemoryError as error:
                 raise StrategyUnavailableError(self._out_of_memory(lane, tokens)) from error
+            self._prepared_count += 1
         return lane.prepared[kind]
 
     def _out_of_memory(self, lane: Lane, tokens: int) -> str:

@@ -6,11 +6,9 @@ from typing import Any
 from torch import Tensor
 
 from perfsuite.core.errors import StrategyUnavailableError
-from perfsuite.core.recording import Evidence, Memory
-from perfsuite.core.sample import Chunk, Request
-from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
+from perfsuite.core.recording import Evidence
+from perfsuite.core.workload import ModelSpec, Workload
 from perfsuite.measure.strategy import ALL_SAMPLING, Ability
-from perfsuite.strategies._canary import Canaries
 from perfsuite.strategies._decode import SampledStep, last_position_only, next_token_logits
 from perfsuite.strategies._inprocess import InProcess
 
@@ -39,49 +37,31 @@ class EagerForward:
         return logits
 
 
-class EagerStrategy:
+class EagerStrategy(InProcess):
     """Runs a model as transformers does, without compilation or graphs: what every other strategy is compared with."""
 
     name = "eager"
     abilities = ALL_SAMPLING | {Ability.BATCH, Ability.LOGITS}
 
     def __init__(self) -> None:
-        self._process = InProcess()
+        super().__init__()
         self._forward: EagerForward | None = None
 
     def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
         yield "load"
-        loaded = self._process.load(model, workloads)
+        loaded = self.load(model, workloads)
         self._forward = EagerForward(loaded.model)
-        self._process.start(SampledStep(self._forward, loaded.device))
-
-    def stream(self, request: Request) -> Iterator[Chunk]:
-        return self._process.stream(request)
+        self.start(SampledStep(self._forward, loaded.device))
 
     def next_token_logits(self, prompts: tuple[tuple[int, ...], ...]) -> Tensor:
         """Logits of the token after each prompt (all of one length): [B, V], float32, on the host."""
         if self._forward is None:
             raise RuntimeError("the strategy is not open")
-        return next_token_logits(self._forward, prompts, self._process.loaded.device)
-
-    def facts(self) -> ModelFacts:
-        return self._process.facts()
+        return next_token_logits(self._forward, prompts, self.loaded.device)
 
     def evidence(self) -> Evidence:
-        return Evidence(notes=self._process.notes())
-
-    def memory(self) -> Memory:
-        return self._process.memory()
-
-    def device_ns(self) -> tuple[int, ...] | None:
-        return self._process.device_ns()
-
-    def canaries(self) -> Canaries:
-        return self._process.canaries()
-
-    def slow_device(self, fraction: float) -> None:
-        self._process.slow_device(fraction)
+        return Evidence(notes=self.notes())
 
     def close(self) -> None:
         self._forward = None
-        self._process.close()
+        super().close()

@@ -33,6 +33,11 @@ SUBJECTS = (
     Subject(reference="perfsuite.strategies.eager:EagerStrategy"),
     Subject(reference="perfsuite.strategies.fake:FakeStrategy"),
     Subject(reference="perfsuite.strategies.jit:JitStrategy"),
+    Subject(
+        reference="perfsuite.strategies.jit_cuda_graph:JitCudaGraphStrategy",
+        model=ModelSpec(name="tiny"),
+        needs_gpu=True,
+    ),
 )
 
 

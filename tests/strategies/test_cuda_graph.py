@@ -165,7 +165,7 @@ def test_every_step_is_a_replay_of_what_was_captured_at_open(fresh):
         "attention: sdpa",
         "dtype: float16",
         "static cache: 64 positions",
-        "graphs captured after opening: 0",
+        "passes prepared after opening: 0",
     )
 
 
@@ -188,7 +188,7 @@ def test_what_was_not_captured_at_open_is_captured_once_and_counted(fresh, asked
     evidence = fresh.evidence()
     assert evidence.graphs_captured == 2 + more
     assert evidence.graphs_replayed == 24
-    assert evidence.notes[-1] == f"graphs captured after opening: {more}"
+    assert evidence.notes[-1] == f"passes prepared after opening: {more}"
 
 
 @pytest.mark.gpu

@@ -47,7 +47,7 @@ def generated(model, prompts, output_tokens, **options):
 
 
 def model_of(strategy):
-    return strategy._process.loaded.model
+    return strategy.loaded.model
 
 
 @pytest.mark.parametrize("prompts", [PROMPTS[:1], PROMPTS], ids=["one row", "two rows"])

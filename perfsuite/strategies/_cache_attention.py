@@ -1,0 +1,62 @@
+"""Owns a decode step's attention that reads what a static cache holds so far, where transformers' reads all of it.
+
+A prefill attends as before. It must not know who runs the model. Triton is imported where a kernel is first needed.
+"""
+
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+
+from perfsuite.strategies._static import ATTENTION as STATIC
+
+ATTENTION = "perfsuite-cache"
+"""What transformers knows this attention by."""
+
+_AttentionInterface: Any = transformers.AttentionInterface
+_AttentionMaskInterface: Any = transformers.AttentionMaskInterface
+
+
+def use_cache_attention(model: Any) -> None:
+    """Let a model that has our static attention decode by the kernel; any other model stays as it is."""
+    if model.config._attn_implementation == STATIC:
+        _AttentionInterface.register(ATTENTION, _attend)
+        _AttentionMaskInterface.register(ATTENTION, _AttentionMaskInterface()[STATIC])
+        model.set_attn_implementation(ATTENTION)
+
+
+def _attend(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **others: Any
+) -> tuple[Tensor, Tensor | None]:
+    """What transformers' sdpa gives, [B, L, heads, D]; it is asked itself where the kernel does not fit."""
+    position: Any = others.get("position_ids")
+    is_decode = query.shape[2] == 1 and key.shape[2] > 1 and position is not None and position.numel() == 1
+    if not is_decode or others.get("softcap") is not None or not _fits(query):
+        attended: tuple[Tensor, Tensor | None] = _AttentionInterface()[STATIC](
+            module, query, key, value, attention_mask, **others
+        )
+        return attended
+    scale = others.get("scaling") or query.shape[-1] ** -0.5
+    window = others.get("sliding_window") or 0
+    return _over_cache(query, key, value, position.reshape(1), scale, window).transpose(1, 2), None
+
+
+def _fits(query: Tensor) -> bool:
+    size = query.shape[-1]
+    return query.is_cuda and 16 <= size <= 256 and size & (size - 1) == 0 and query.dtype != torch.float32
+
+
+@torch.library.custom_op("perfsuite::cache_attention", mutates_args=())
+def _over_cache(  # noqa: PLR0917
+    query: Tensor, keys: Tensor, values: Tensor, position: Tensor, scale: float, window: int
+) -> Tensor:
+    """Attention of queries [B, heads, 1, D] over the cache [B, groups, L, D] up to `position`, on the device."""
+    from perfsuite.strategies import _triton_attention
+
+    return _triton_attention.attend(query, keys, values, position, scale, window)
+
+
+@_over_cache.register_fake
+def _over_cache_shape(query: Tensor, *_: object) -> Tensor:
+    return query.new_empty(query.shape)

@@ -1,0 +1,118 @@
+"""Owns products of a few rows with a wide matrix, as fast as the matrix can be read, and the layers that use them.
+
+cuBLAS reads the weights of such a product at 70 to 85 % of what the memory of a GPU gives. It must not know whose
+layers they are. Triton is imported where a kernel is first needed: a machine without a GPU has none.
+"""
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Linear, Module, functional
+
+BYTES_AHEAD = 4 * 2**20
+"""How much of the next product's weights is asked for while what lies between the two products runs."""
+
+_TYPES = (torch.float16, torch.bfloat16)
+_TRIALS = 12  # of each way to multiply many rows, over matrices that do not fit the cache together
+_MATRICES = 3
+
+
+def use_skinny_products(model: Any, bytes_ahead: int = BYTES_AHEAD) -> int:
+    """Replace the 16-bit linear layers of a model; how many were replaced."""
+    layers = _in_the_order_of_use(model)
+    following = dict(zip(layers, (layer.weight for layer in layers[1:]), strict=False))
+    places = [
+        (parent, name, child)
+        for parent in list(model.modules())
+        for name, child in parent.named_children()
+        if child in layers
+    ]
+    for parent, name, child in places:
+        setattr(parent, name, SkinnyLinear(child, following.get(child), bytes_ahead))
+    return len(places)
+
+
+def _in_the_order_of_use(model: Any) -> list[Any]:
+    used: list[Any] = []
+    linear = [each for each in model.modules() if type(each) is Linear and each.weight.dtype in _TYPES]
+    hooks = [each.register_forward_pre_hook(lambda layer, _: used.append(layer)) for each in linear]
+    with torch.no_grad():
+        model(input_ids=torch.zeros((1, 1), dtype=torch.int64, device=model.device), use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    return list(dict.fromkeys(used))
+
+
+class SkinnyLinear(Module):
+    """A linear layer that asks for the beginning of the next one's weights when it is done with its own."""
+
+    def __init__(self, linear: Linear, following: Tensor | None, bytes_ahead: int) -> None:
+        super().__init__()
+        self.weight = linear.weight
+        self._is_biased = linear.bias is not None
+        self.bias = linear.bias if self._is_biased else linear.weight.new_zeros(linear.out_features)
+        self._following = [] if following is None else [following]
+        self._bytes_ahead = bytes_ahead
+
+    def forward(self, states: Tensor) -> Tensor:
+        following = self._following[0] if self._following else None
+        product: Tensor = _product(states, self.weight, self.bias, self._is_biased, following, self._bytes_ahead)
+        return product
+
+
+@torch.library.custom_op("perfsuite::skinny_linear", mutates_args=())
+def _product(  # noqa: PLR0917
+    states: Tensor, weight: Tensor, bias: Tensor, is_biased: bool, following: Tensor | None, bytes_ahead: int
+) -> Tensor:
+    """What torch.nn.functional.linear gives; a bias that counts for nothing is all zeros."""
+    rows = states.reshape(-1, states.shape[-1])
+    if rows.is_cuda and _kernels().fits(rows, weight):
+        product: Tensor = _kernels().product(rows, weight, bias, following, bytes_ahead)
+    elif is_biased or (rows.is_cuda and _is_faster_with_bias(*rows.shape, len(weight), rows.dtype, rows.device)):
+        product = torch.addmm(bias, rows, weight.t())
+    else:
+        product = functional.linear(rows, weight)
+    return product.view(*states.shape[:-1], len(weight))
+
+
+@_product.register_fake
+def _product_shape(states: Tensor, weight: Tensor, *_: object) -> Tensor:
+    return states.new_empty((*states.shape[:-1], len(weight)))
+
+
+@cache
+def _is_faster_with_bias(many: int, deep: int, wide: int, dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether adding zeros makes a product [many, deep] x [deep, wide] faster, as cuBLASLt does it and not cuBLAS.
+
+    Which of the two picks the better kernel differs from shape to shape, by up to a fifth.
+    """
+    rows = torch.randn((many, deep), device=device).to(dtype)
+    matrices = [torch.randn((wide, deep), device=device).to(dtype) for _ in range(_MATRICES)]
+    zeros = rows.new_zeros(wide)
+    plain = _duration_ms([lambda matrix=matrix: functional.linear(rows, matrix) for matrix in matrices])
+    biased = _duration_ms([lambda matrix=matrix: torch.addmm(zeros, rows, matrix.t()) for matrix in matrices])
+    return biased < plain
+
+
+def _duration_ms(products: list[Any]) -> float:
+    """How long the products take one after the other, launched while the device is still busy."""
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    for product in products:
+        product()
+    torch.cuda._sleep(1_000_000)  # type: ignore[no-untyped-call]
+    start.record()
+    for trial in range(_TRIALS):
+        products[trial % len(products)]()
+    end.record()
+    end.synchronize()
+    duration: float = start.elapsed_time(end)
+    return duration
+
+
+def _kernels() -> Any:
+    """The module of the kernels, which needs Triton."""
+    from perfsuite.strategies import _triton_products
+
+    return _triton_products

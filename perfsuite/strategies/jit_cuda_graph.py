@@ -1,0 +1,50 @@
+"""Owns the jit-cuda-graph strategy: compiled passes and the sampler, captured once and replayed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from perfsuite.core.recording import Evidence
+from perfsuite.strategies._cache_attention import use_cache_attention
+from perfsuite.strategies._compile import Regions
+from perfsuite.strategies._fusion import fuse_projections
+from perfsuite.strategies._graphs import GraphPool
+from perfsuite.strategies._skinny import use_skinny_products
+from perfsuite.strategies._static_step import StaticStep
+from perfsuite.strategies._static_strategy import StaticStrategy, require_gpu
+
+
+class JitCudaGraphStrategy(StaticStrategy):
+    """Runs what inductor makes of the model as one CUDA graph a step, with kernels of our own where it lags behind."""
+
+    name = "jit-cuda-graph"
+    getting_ready = "compile and capture"
+
+    def check_device(self, device: torch.device) -> None:
+        require_gpu(self.name, device)
+
+    def make_step(self, model: Any, device: torch.device) -> StaticStep:
+        fuse_projections(model)
+        use_skinny_products(model)
+        use_cache_attention(model)
+        self._pool, self._regions = GraphPool(device), Regions()
+        return StaticStep(model, self._capture, self._regions.compile)
+
+    def _capture(self, run: Callable[[], None], generator: torch.Generator) -> Callable[[], None]:
+        """What replays a pass, which is compiled when it first runs."""
+        with self._regions.foreseen():
+            return self._pool.capture(run, generator)
+
+    def next_token_logits(self, prompts: tuple[tuple[int, ...], ...]) -> Tensor:
+        """Logits of the token after each prompt (all of one length): [B, V], float32, on the host; not replayed."""
+        step = self.step
+        with self._regions.foreseen():
+            return step.next_token_logits(prompts)
+
+    def counts(self) -> Evidence:
+        return replace(
+            self._regions.evidence(), graphs_captured=self._pool.captured, graphs_replayed=self._pool.replayed
+        )

@@ -1,0 +1,105 @@
+"""Skinny products give what torch's own products give, in the order in which a model uses them."""
+
+import pytest
+import torch
+from torch.nn import Linear, functional
+
+from perfsuite.strategies._cache_attention import ATTENTION, use_cache_attention
+from perfsuite.strategies._fusion import fuse_projections
+from perfsuite.strategies._skinny import SkinnyLinear, _in_the_order_of_use, use_skinny_products
+from perfsuite.strategies._static import StaticForward, use_static_attention
+from tests.strategies.families import STATIC, small_model
+
+IDS = torch.randint(3, 250, (2, 12), generator=torch.Generator().manual_seed(0))
+on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def half(kind):
+    return small_model(kind).bfloat16()
+
+
+@pytest.mark.parametrize("kind", STATIC)
+def test_a_model_of_skinny_products_says_what_it_said(kind):
+    model = half(kind)
+    with torch.no_grad():
+        before = model(IDS).logits
+        use_skinny_products(model)
+        assert (model(IDS).logits - before).abs().max() <= 0.02 * before.abs().max()
+
+
+def test_layers_are_found_in_the_order_of_use_and_each_knows_the_next():
+    model = half("llama")
+    fuse_projections(model)
+    order = _in_the_order_of_use(model)
+    first = model.model.layers[0]
+    assert order[:4] == [first.self_attn.q_proj.joined, first.self_attn.o_proj, first.mlp.gate_proj.joined, order[3]]
+    assert order[3] is first.mlp.down_proj
+    assert order[-1] is model.lm_head
+    assert use_skinny_products(model) == 9
+    assert first.self_attn.o_proj._following[0] is first.mlp.gate_proj.joined.weight
+    assert model.lm_head._following == []
+
+
+def test_a_model_of_single_precision_is_left_as_it_is():
+    assert use_skinny_products(small_model("llama")) == 0
+
+
+def test_a_bias_is_added():
+    linear = Linear(8, 4).bfloat16()
+    states = torch.randn(2, 3, 8).bfloat16()
+    assert torch.allclose(SkinnyLinear(linear, None, 0)(states), linear(states), atol=0.05)
+
+
+def test_on_a_cpu_the_cache_is_attended_to_as_before():
+    model = small_model("mistral")
+    use_static_attention(model)
+    static = StaticForward(model, 32)
+    expected = [static.prefill(IDS), static.decode(IDS[:, :1])]
+    use_cache_attention(model)
+    assert model.config._attn_implementation == ATTENTION
+    cached = StaticForward(model, 32)
+    for ours, theirs in zip([cached.prefill(IDS), cached.decode(IDS[:, :1])], expected, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.gpu
+@on_gpu
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(1, 64, 256), (1, 63, 1500), (1, 512, 11008), (5, 64, 512), (16, 96, 2048)])
+def test_the_kernels_multiply(shape, dtype):
+    from perfsuite.strategies import _triton_products as kernels
+
+    many, wide, deep = shape
+    generator = torch.Generator(device="cuda").manual_seed(0)
+    drawn = torch.randn(many * deep + wide * deep + wide, generator=generator, device="cuda").to(dtype)
+    rows, weight, bias = drawn.split([many * deep, wide * deep, wide])
+    rows, weight = rows.view(many, deep), weight.view(wide, deep)
+    following = torch.randn((4096, 1024), device="cuda").to(dtype)
+    assert kernels.fits(rows, weight)
+    for ahead in (0, 1 << 20, 1 << 30):
+        product = kernels.product(rows, weight, bias, following, ahead).double()
+        exact = functional.linear(rows.double(), weight.double(), bias.double())
+        assert (product - exact).norm() / exact.norm() < (0.001 if dtype == torch.float16 else 0.005)
+
+
+@pytest.mark.gpu
+@on_gpu
+@pytest.mark.parametrize("window", [0, 40])
+@pytest.mark.parametrize("position", [0, 1, 127, 128, 250, 447])
+@pytest.mark.parametrize("shape", [(1, 4, 4, 128), (2, 8, 2, 64), (3, 4, 1, 16)])
+def test_the_kernels_attend_to_what_the_cache_holds(shape, position, window):
+    from perfsuite.strategies import _triton_attention as kernels
+
+    batch, heads, groups, size = shape
+    generator = torch.Generator(device="cuda").manual_seed(0)
+    query = torch.randn((batch, heads, 1, size), generator=generator, device="cuda").half()
+    keys, values = torch.randn((2, batch, groups, 448, size), generator=generator, device="cuda").half()
+    places = torch.arange(448, device="cuda")
+    seen = (places <= position) & (places > position - window if window else True)
+    exact = functional.scaled_dot_product_attention(
+        query.double(), keys.double(), values.double(), attn_mask=seen[None, None, None], enable_gqa=True
+    )
+    keys[:, :, ~seen] = torch.nan  # what is not seen must not matter
+    at = torch.tensor([position], device="cuda")
+    ours = kernels.attend(query, keys, values, at, size**-0.5, window).double()
+    assert (ours - exact).norm() / exact.norm() < 0.001
