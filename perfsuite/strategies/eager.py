@@ -12,6 +12,7 @@ from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
 from perfsuite.measure.strategy import ALL_SAMPLING, Ability
 from perfsuite.strategies._canary import Canaries
 from perfsuite.strategies._decode import SampledStep, last_position_only, next_token_logits
+from perfsuite.strategies._gauges import Gauges
 from perfsuite.strategies._inprocess import InProcess
 
 
@@ -78,6 +79,9 @@ class EagerStrategy:
 
     def canaries(self) -> Canaries:
         return self._process.canaries()
+
+    def gauges(self) -> Gauges:
+        return self._process.gauges()
 
     def slow_device(self, fraction: float) -> None:
         self._process.slow_device(fraction)

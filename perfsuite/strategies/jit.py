@@ -11,6 +11,7 @@ from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
 from perfsuite.measure.strategy import ALL_SAMPLING, Ability
 from perfsuite.strategies._canary import Canaries
 from perfsuite.strategies._compile import Regions
+from perfsuite.strategies._gauges import Gauges
 from perfsuite.strategies._inprocess import InProcess
 from perfsuite.strategies._static import require_static_cache, use_static_attention
 from perfsuite.strategies._static_step import StaticStep
@@ -71,6 +72,9 @@ class JitStrategy:
 
     def canaries(self) -> Canaries:
         return self._process.canaries()
+
+    def gauges(self) -> Gauges:
+        return self._process.gauges()
 
     def slow_device(self, fraction: float) -> None:
         self._process.slow_device(fraction)
