@@ -101,9 +101,9 @@ def _impossible(sample: Sample, floors: Sequence[Floor]) -> list[tuple[str, floa
 
 
 def _below(taken_ns: float, floor: Floor, roofline: Roofline) -> str:
-    """'0.100 ms, the floor is 4.31 ms (read bandwidth 3.06 TB/s), 3.45 ms with all doubt about it'."""
+    """'0.100 ms, the floor is 4.31 ms (read bandwidth 3.06 TB/s; with all doubt about that 3.45 ms)'."""
     taken, measured, least = (f"{format_ms(time_ns)} ms" for time_ns in (taken_ns, floor.ns, floor.least_ns))
-    return f"{taken}, the floor is {measured} ({roofline.limits.words(floor.limit)}), {least} with all doubt about it"
+    return f"{taken}, the floor is {measured} ({roofline.limits.words(floor.limit)}; with all doubt about that {least})"
 
 
 def _idle(recording: Recording) -> Iterator[str]:

@@ -77,7 +77,7 @@ def test_a_first_token_before_its_floor_is_a_problem() -> None:
     """0.79 ms where 1 ms was measured and 0.8 ms is the least that the doubt leaves."""
     assert problems(timed(make_sample(Phase.PREFILL, 1, ttft_ms=0.79))) == (
         "1 of 25 samples faster than the device can be; sample 25 has a TTFT of 0.790 ms, "
-        "the floor is 1.00 ms (read bandwidth 1.00 TB/s), 0.800 ms with all doubt about it",
+        "the floor is 1.00 ms (read bandwidth 1.00 TB/s; with all doubt about that 0.800 ms)",
     )
 
 
@@ -97,7 +97,7 @@ def test_a_prompt_is_bounded_by_its_operations_as_well() -> None:
     )
     (problem,) = problems(recording)
     assert problem.startswith("7 of 7 samples faster than the device can be; sample 1 has a TTFT of 7.90 ms, ")
-    assert "the floor is 10.0 ms (matrix rate 1.00 TFLOP/s), 8.00 ms" in problem
+    assert "the floor is 10.0 ms (matrix rate 1.00 TFLOP/s; with all doubt about that 8.00 ms)" in problem
 
 
 def test_decode_steps_below_their_floor_are_a_problem() -> None:
