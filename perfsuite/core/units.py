@@ -78,7 +78,6 @@ def format_si(amount: float, unit: str) -> str:
 
 
 def format_share(fraction: float) -> str:
-    """A fraction with two significant digits: '0.45 %', '4.5 %', '45 %', '145 %'."""
+    """A part of a whole, at most three digits below 1000 %: '0.4 %', '4.5 %', '45 %', '145 %'."""
     percent = 100 * fraction
-    decimals = 2 if percent < 0.995 else 1 if percent < 9.95 else 0
-    return f"{percent:.{decimals}f} %"
+    return f"{percent:.{1 if percent < 9.95 else 0}f} %"

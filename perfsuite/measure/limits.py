@@ -13,7 +13,7 @@ from perfsuite.measure.clock import Clock
 from perfsuite.measure.strategy import Gauge
 
 BUDGET_NS = 120 * NS_PER_MS
-"""Time after which a gauge is not run again; four gauges make half a second."""
+"""Time after which a gauge is not run again: half a second for the four gauges of a CPU, a quarter for a GPU's two."""
 MOST_RUNS = 200
 DOUBT_OF_DEVICE = 1.25
 """A GPU reaches 91 % of its memory's nominal bandwidth in a sum and, held by its power limit, some 80 % of its nominal

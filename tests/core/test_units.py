@@ -98,7 +98,7 @@ def test_an_amount_has_three_digits_and_a_prefix(amount: float, text: str) -> No
 
 @pytest.mark.parametrize(
     ("fraction", "text"),
-    [(0.0004, "0.04 %"), (0.0451, "4.5 %"), (0.0996, "10 %"), (0.45, "45 %"), (1.453, "145 %")],
+    [(0.0004, "0.0 %"), (0.0068, "0.7 %"), (0.0451, "4.5 %"), (0.0996, "10 %"), (0.45, "45 %"), (1.453, "145 %")],
 )
-def test_a_share_has_two_digits(fraction: float, text: str) -> None:
+def test_a_share_has_a_decimal_where_it_is_small(fraction: float, text: str) -> None:
     assert format_share(fraction) == text
