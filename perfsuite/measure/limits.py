@@ -16,8 +16,8 @@ BUDGET_NS = 120 * NS_PER_MS
 """Time after which a gauge is not run again: half a second for the four gauges of a CPU, a quarter for a GPU's two."""
 MOST_RUNS = 200
 DOUBT_OF_DEVICE = 1.25
-"""A GPU reaches 91 % of its memory's nominal bandwidth in a sum and, held by its power limit, some 80 % of its nominal
-matrix rate: 1.25 times what was measured is what the hardware cannot exceed."""
+"""A GPU's clocks and power limit move its rates by some 10 %; a sum reaches 91 % of its memory's nominal bandwidth, and
+a pass does not reach the rate of one large product. So no honest pass goes beyond 1.25 times what was measured."""
 DOUBT_OF_HOST = 2.0
 """The same loop on the same core has taken 1.2 and 2.9 ms within a minute on a shared host; a pass reaches 85 %."""
 

@@ -15,10 +15,13 @@ from perfsuite.models.device import free_bytes
 from perfsuite.strategies._device_time import Stopwatch
 
 MIB = 2**20
-MOST_READ_ON_CPU, MOST_READ_ON_GPU = 128 * MIB, 4096 * MIB
+MOST_READ_ON_CPU = 128 * MIB
+LEAST_READ_ON_GPU, MOST_READ_ON_GPU = 1024 * MIB, 4096 * MIB
+"""On a GPU a launch takes longer than reading a few megabytes, so that a large sum is needed as well."""
 READ_PER_RUN_ON_GPU, MOST_LAUNCHES = 256 * MIB, 64
 """A small sum is launched several times, one right behind the other, so that the device has no time to wait."""
-SIDE_ON_CPU, SIDE_ON_GPU = 1024, 8192
+SIDE_ON_CPU, SIDES_ON_GPU = 1024, (8192, 4096)
+"""Of a GPU's matrices the largest that fit; smaller ones do not show its rate."""
 SEED = 0
 
 
@@ -81,13 +84,22 @@ def gauges_on(device: torch.device, dtype: torch.dtype, weight_bytes: int) -> Ga
 def _on_gpu(device: torch.device, dtype: torch.dtype, weight_bytes: int) -> Gauges:
     """No name holds a gauge here, so that its memory is free before the next one is made."""
     try:
+        torch.cuda.empty_cache()
         room = (free_bytes(device) or 0) // 2
-        yield DeviceGauge(summed(device, min(weight_bytes, room, MOST_READ_ON_GPU)), device)
-        yield DeviceGauge(multiplied(device, dtype, _largest_side(room, dtype)), device)
+        for size in _sizes(room, weight_bytes):
+            yield DeviceGauge(summed(device, size), device)
+        for side in [side for side in SIDES_ON_GPU if 3 * side**2 * dtype.itemsize <= room][:1]:
+            yield DeviceGauge(multiplied(device, dtype, side), device)
     except torch.OutOfMemoryError:
         return  # something else has the memory; what was not shown is not known
     finally:
         torch.cuda.empty_cache()
+
+
+def _sizes(room: int, weight_bytes: int) -> list[int]:
+    """How many bytes to read on a GPU: as many as the weights have, and a lot; none where there is no room for a lot."""
+    large = min(max(weight_bytes, LEAST_READ_ON_GPU), MOST_READ_ON_GPU, room)
+    return sorted({min(weight_bytes, large), large}) if room >= LEAST_READ_ON_GPU else []
 
 
 def _on_cpu(device: torch.device, dtype: torch.dtype, weight_bytes: int) -> Gauges:
@@ -119,14 +131,6 @@ def multiplied(device: torch.device, dtype: torch.dtype, side: int) -> Piece:
     left, right = (torch.randn(side, side, generator=generator, device=device, dtype=dtype) for _ in range(2))
     product = torch.empty_like(left)
     return Piece(limit=Limit.COMPUTING, amount=2 * side**3, work=lambda: torch.mm(left, right, out=product))
-
-
-def _largest_side(room: int, dtype: torch.dtype) -> int:
-    """The largest power of two up to 8192 with which three matrices fit."""
-    side = SIDE_ON_GPU
-    while side > 1 and 3 * side**2 * dtype.itemsize > room:
-        side //= 2
-    return side
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from perfsuite.measure.limits import measure_limits
 from perfsuite.measure.session import Event, SessionJob
 from perfsuite.measure.strategy import opened
 from perfsuite.measure.worker import run_job
-from perfsuite.strategies._gauges import MIB, MOST_READ_ON_CPU, HostGauge, gauges_on, multiplied, summed
+from perfsuite.strategies._gauges import MIB, MOST_READ_ON_CPU, HostGauge, _sizes, gauges_on, multiplied, summed
 from perfsuite.strategies.eager import EagerStrategy
 
 CPU = torch.device("cpu")
@@ -67,6 +67,22 @@ def test_a_cpu_is_gauged_by_all_its_threads_and_by_one(two_threads):
 def test_weights_that_fit_into_a_cache_are_read_from_there(two_threads):
     small, large = (next(gauges_on(CPU, torch.float32, size)).amount for size in (4096, 10**12))
     assert (small, large) == (4096, MOST_READ_ON_CPU)
+
+
+@pytest.mark.parametrize(
+    ("room", "weights", "sizes"),
+    [
+        (40_000, 3, [3, 1024]),
+        (40_000, 2048, [2048]),
+        (40_000, 13_000, [4096]),
+        (2000, 13_000, [2000]),
+        (1024, 3, [3, 1024]),
+        (1023, 3, []),
+    ],
+)
+def test_a_gpu_reads_as_much_as_the_weights_and_never_only_a_little(room, weights, sizes):
+    """In MiB."""
+    assert _sizes(room * MIB, weights * MIB) == [size * MIB for size in sizes]
 
 
 def test_a_gauge_of_one_thread_leaves_the_others_as_they_were(two_threads):
