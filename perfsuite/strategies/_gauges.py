@@ -97,7 +97,7 @@ def _on_gpu(device: torch.device, dtype: torch.dtype, weight_bytes: int) -> Gaug
 
 
 def _sizes(room: int, weight_bytes: int) -> list[int]:
-    """How many bytes to read on a GPU: as many as the weights have, and a lot; none where there is no room for a lot."""
+    """How many bytes to read on a GPU: as many as the weights have, and a lot; none where a lot does not fit."""
     large = min(max(weight_bytes, LEAST_READ_ON_GPU), MOST_READ_ON_GPU, room)
     return sorted({min(weight_bytes, large), large}) if room >= LEAST_READ_ON_GPU else []
 
