@@ -18,7 +18,7 @@ from perfsuite.core.recording import Recording
 from perfsuite.disk import explain, write_whole
 from perfsuite.measure.clock import utc_now
 
-SCHEMA = 2
+SCHEMA = 3
 KEPT = 10
 """How many finished runs stay, and how many unfinished ones; older ones are removed."""
 

@@ -20,7 +20,8 @@ from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment
 from perfsuite.disk import explain, try_writing, write_whole
 
-WITHOUT_CANARIES = 1
+WITHOUT_CANARIES, WITHOUT_ROOFLINES = 1, 2
+READABLE = (WITHOUT_CANARIES, WITHOUT_ROOFLINES, SCHEMA)
 RESTORE = "restore it with git checkout, or record it again with: pytest --save-baseline"
 
 
@@ -125,15 +126,16 @@ def _is_truncated(error: json.JSONDecodeError) -> bool:
 
 
 def _baseline(data: dict[str, Any], path: Path) -> Baseline:
-    if data["schema"] not in (WITHOUT_CANARIES, SCHEMA):
+    if data["schema"] not in READABLE:
+        *older, today = map(str, READABLE)
         raise BaselineError(
-            f"{path}: schema {data['schema']!r}; this perfsuite reads {WITHOUT_CANARIES} and {SCHEMA}; "
+            f"{path}: schema {data['schema']!r}; this perfsuite reads {', '.join(older)} and {today}; "
             "upgrade perfsuite, or record again with: pytest --save-baseline"
         )
     if set(data) != {"schema", "digest", "baseline"}:
         raise BaselineError(f"{path}: it must hold 'schema', 'digest' and 'baseline' and nothing else; {RESTORE}")
     try:
-        body = data["baseline"] if data["schema"] == SCHEMA else _with_canaries(data["baseline"])
+        body = _in_todays_layout(data["baseline"], data["schema"])
         baseline = decode(Baseline, body, where="baseline")
     except (CodecError, PerfsuiteError) as error:
         raise BaselineError(f"{path}: {error}; {RESTORE}") from error
@@ -142,12 +144,18 @@ def _baseline(data: dict[str, Any], path: Path) -> Baseline:
     return baseline
 
 
-def _with_canaries(body: Any) -> Any:
-    """A body of layout 1 in today's layout: no canary was read, every sample counts raw."""
-    if not isinstance(body, dict) or not isinstance(body.get("recordings"), list):
+def _in_todays_layout(body: Any, schema: int) -> Any:
+    """A stored body with what its layout lacks: no canary was read, so every sample counts raw; no floor was known."""
+    if schema == SCHEMA or not isinstance(body, dict):
         return body  # decoding says what is wrong with it
-    recordings = [{"canaries": [], **r} if isinstance(r, dict) else r for r in body["recordings"]]
-    return {"modes": {}, "later": [], **body, "recordings": recordings}
+    before_canaries: dict[str, Any] = {"canaries": []} if schema == WITHOUT_CANARIES else {}
+    whole = {"modes": {}, "later": [], **body} if schema == WITHOUT_CANARIES else body
+    lists = {name: whole[name] for name in ("recordings", "later") if isinstance(whole.get(name), list)}
+    filled = {
+        name: [{"roofline": None, **before_canaries, **r} if isinstance(r, dict) else r for r in recordings]
+        for name, recordings in lists.items()
+    }
+    return {**whole, **filled}
 
 
 def _device_name(path: Path, folder: str) -> str:

@@ -12,9 +12,11 @@ from perfsuite.core.baseline import Baseline
 from perfsuite.core.canary import Canary, CanaryReading
 from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment, Memory, Recording, StartupPhase
+from perfsuite.core.roofline import Limits, Rate, Roofline
 from perfsuite.core.sample import Failure, Phase, Sample
 from perfsuite.core.units import NS_PER_MS, NS_PER_S
 from perfsuite.core.verdict import Interval, Outcome, Verdict
+from perfsuite.core.work import ModelWork
 from perfsuite.core.workload import ModelSpec, Workload
 
 H100 = "NVIDIA H100 80GB HBM3"
@@ -140,6 +142,16 @@ def make_block_recording(
     )
     made = make_recording(session=session)
     return replace(made, samples=samples, canaries=make_readings(canaries or {}))
+
+
+def make_roofline(*, read_ms: float = 1.0, token_ms: float = 0.01, doubt: float = 1.25) -> Roofline:
+    """A device of 1 TB/s and 1 TFLOP/s, and a model whose weights take `read_ms` to read and a token `token_ms`."""
+    return Roofline(
+        limits=Limits(
+            reading=Rate(measured=1e12, ceiling=doubt * 1e12), computing=Rate(measured=1e12, ceiling=doubt * 1e12)
+        ),
+        work=ModelWork(weight_bytes=round(read_ms * 1e9), token_flops=round(token_ms * 1e9), head_flops=0),
+    )
 
 
 def make_baseline(*recordings: Recording, sessions: int = 5, commit: str = "abc1234") -> Baseline:

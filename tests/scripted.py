@@ -3,17 +3,20 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 from perfsuite.core.errors import ModelLoadError, StrategyUnavailableError
 from perfsuite.core.recording import Evidence
+from perfsuite.core.roofline import Limit
 from perfsuite.core.sample import Chunk, Request
+from perfsuite.core.work import ModelWork
 from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
 from perfsuite.measure.clock import ScriptedClock
-from perfsuite.measure.strategy import Ability
+from perfsuite.measure.strategy import Ability, Gauge
 from perfsuite.strategies.fake import FakeStrategy, script_from_environment
 
 MS = 1_000_000
@@ -59,6 +62,60 @@ class Scripted:
 
     def close(self) -> None:
         self.is_closed = True
+
+
+class ScriptedGauge:
+    """A gauge whose runs take `times_ms` in turn, and on the device half of that if `on_device`."""
+
+    def __init__(
+        self,
+        clock: ScriptedClock,
+        limit: Limit,
+        times_ms: Sequence[float] = (1,),
+        *,
+        amount: int = 1000,
+        parts: int = 1,
+        on_device: bool = False,
+    ) -> None:
+        self.limit, self.amount, self.parts = limit, amount, parts
+        self.runs = 0
+        self._clock = clock
+        self._times = cycle(times_ms)
+        self._on_device = on_device
+        self._last_ns = 0
+
+    def run(self) -> None:
+        self.runs += 1
+        self._last_ns = round(next(self._times) * MS)
+        self._clock.wait_ns(self._last_ns)
+
+    def device_ns(self) -> int | None:
+        return self._last_ns // 2 if self._on_device else None
+
+
+class Limited(Scripted):
+    """On a device of 1 TB/s with a model of `read_ms` gigabytes: no pass takes less than so many milliseconds."""
+
+    read_ms = 1
+
+    def facts(self) -> ModelFacts:
+        work = ModelWork(weight_bytes=self.read_ms * 10**9, token_flops=1, head_flops=0)
+        return replace(super().facts(), work=work)
+
+    def gauges(self) -> Iterator[Gauge]:
+        yield ScriptedGauge(self.scripted_clock, Limit.READING, amount=10**9)
+        yield ScriptedGauge(self.scripted_clock, Limit.COMPUTING, amount=10**9)
+
+
+class TooFast(Limited):
+    """Says that a prompt pass took 5 ms and a step 2 where reading the weights takes 20."""
+
+    read_ms = 20
+
+
+class BrokenGauge(Limited):
+    def gauges(self) -> Iterator[Gauge]:
+        raise RuntimeError("no kernel for this device")
 
 
 class Unavailable(Scripted):

@@ -45,7 +45,7 @@ def test_a_run_keeps_what_it_was_asked_for(tmp_path: Path) -> None:
         "argv": ["--perf", "-k", "eager"],
         "cells": ["eager/tiny/p100-o4"],
         "digest": "d1",
-        "schema": 2,
+        "schema": 3,
     }
 
 
@@ -112,7 +112,7 @@ def test_a_folder_without_a_readable_plan_is_not_resumed(tmp_path: Path, text: s
     [
         ("{", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
         ("{}", "session: lacks recordings, schema"),
-        ('{"recordings": [], "schema": 9}', "session: schema 9; this perfsuite reads 2"),
+        ('{"recordings": [], "schema": 9}', "session: schema 9; this perfsuite reads 3"),
     ],
 )
 def test_a_broken_session_is_left_out_and_noted(tmp_path: Path, text: str, finding: str) -> None:

@@ -149,7 +149,7 @@ def test_a_truncated_file_is_refused_as_ending_too_early(store: BaselineStore, k
 def test_a_foreign_schema_is_refused_with_both_numbers(store: BaselineStore) -> None:
     edit(store.save(make_baseline()), lambda data: data.update(schema=7))
     assert refusal(store) == (
-        "schema 7; this perfsuite reads 1 and 2; upgrade perfsuite, or record again with: pytest --save-baseline"
+        "schema 7; this perfsuite reads 1, 2 and 3; upgrade perfsuite, or record again with: pytest --save-baseline"
     )
 
 
@@ -329,7 +329,7 @@ def to_layout_1(data: dict[str, Any]) -> None:
     """As it was written before there were canaries."""
     data["schema"] = 1
     for recording in data["baseline"]["recordings"]:
-        del recording["canaries"]
+        del recording["canaries"], recording["roofline"]
     del data["baseline"]["modes"]
     del data["baseline"]["later"]
     seal(data)
@@ -361,7 +361,28 @@ def test_a_layout_1_file_is_saved_again_in_today_s_layout(store: BaselineStore) 
     loaded = load(store)
     assert isinstance(loaded, Baseline)
     store.save(loaded)
-    assert json.loads(path.read_text())["schema"] == 2
+    assert json.loads(path.read_text())["schema"] == 3
+
+
+def to_layout_2(data: dict[str, Any]) -> None:
+    """As it was written before there were rooflines."""
+    data["schema"] = 2
+    for recording in (*data["baseline"]["recordings"], *data["baseline"]["later"]):
+        del recording["roofline"]
+    seal(data)
+
+
+def test_a_file_of_layout_2_is_loaded_with_floors_that_are_not_known(store: BaselineStore) -> None:
+    stored = replace(make_divided(), later=(make_recording(session=9),))
+    edit(store.save(stored), to_layout_2)
+    assert load(store) == stored
+
+
+def test_a_number_edited_by_hand_in_layout_2_is_noticed(store: BaselineStore) -> None:
+    path = store.save(make_baseline())
+    edit(path, to_layout_2)
+    path.write_text(path.read_text().replace("40000000", "50000000", 1))
+    assert refusal(store).startswith("was edited by hand or damaged (its digest differs)")
 
 
 STORED = sorted((Path(__file__).parents[1] / "baselines").glob("*/*/*/p10-*.json"))

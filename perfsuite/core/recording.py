@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from perfsuite.core.canary import CanaryReading
 from perfsuite.core.matrix import Cell
+from perfsuite.core.roofline import Roofline
 from perfsuite.core.sample import Failure, Phase, Sample
 
 ENVIRONMENT_KEYS = ("device", "model", "dtype", "torch", "cuda", "driver", "threads", "warm-up", "block")
@@ -99,7 +100,8 @@ class Recording:
     """Everything one session measured of one cell; raw samples in the order they were taken, nothing dropped.
 
     `started_at` is ISO 8601 in UTC. `warmups` were taken before the samples and enter no statistic.
-    `canaries` hold one reading per block and canary.
+    `canaries` hold one reading per block and canary. `roofline` is what bounds the times from below, `None` where that
+    is not known: then no time is checked against a floor.
     `injected_slowdown` is the fraction by which perfsuite itself slowed the strategy to prove the gate (0: not).
     """
 
@@ -115,6 +117,7 @@ class Recording:
     failures: tuple[Failure, ...] = ()
     canaries: tuple[CanaryReading, ...] = ()
     injected_slowdown: float = 0.0
+    roofline: Roofline | None = None
 
     def of_phase(self, phase: Phase) -> tuple[Sample, ...]:
         return tuple(sample for sample in self.samples if sample.phase is phase)

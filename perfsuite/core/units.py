@@ -65,3 +65,19 @@ def format_bytes(count: int) -> str:
     """A byte count in binary units: '13.2 GiB', '421 MiB'."""
     gib = count / 2**30
     return f"{gib:.1f} GiB" if gib >= 1 else f"{count / 2**20:.0f} MiB"
+
+
+def format_si(amount: float, unit: str) -> str:
+    """An amount with three significant digits and a decimal prefix: '3.06 TB/s', '13.2 GB', '800 TFLOP/s'."""
+    prefixes = ("", "k", "M", "G", "T", "P")
+    power = 0
+    while abs(amount) >= 999.5 and power + 1 < len(prefixes):
+        amount, power = amount / 1000, power + 1
+    decimals = 2 if abs(amount) < 9.995 else 1 if abs(amount) < 99.95 else 0
+    return f"{amount:.{decimals}f} {prefixes[power]}{unit}"
+
+
+def format_share(fraction: float) -> str:
+    """A part of a whole, at most three digits below 1000 %: '0.4 %', '4.5 %', '45 %', '145 %'."""
+    percent = 100 * fraction
+    return f"{percent:.{1 if percent < 9.95 else 0}f} %"

@@ -1,11 +1,12 @@
 """Owns the question whether a recording may be believed at all; what it finds is said, never dropped."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from perfsuite.core.recording import Recording
+from perfsuite.core.roofline import Floor, Roofline, mean
 from perfsuite.core.sample import Phase, Sample
-from perfsuite.core.units import format_percent
+from perfsuite.core.units import format_ms, format_percent
 
 ALLOWED_FAILURES = 0.01
 """Share of a session's requests that may break."""
@@ -16,7 +17,7 @@ FATAL_STAGES = frozenset({"open", "worker", "evidence"})
 
 def problems(recording: Recording) -> tuple[str, ...]:
     """Why no verdict may rest on this recording, one phrase each; empty if one may."""
-    checks = (_failures, _too_few, _wrong_tokens, _wrong_times, _idle, _too_few_replays, _detours)
+    checks = (_failures, _too_few, _wrong_tokens, _wrong_times, _too_fast, _idle, _too_few_replays, _detours)
     return tuple(problem for check in checks for problem in check(recording))
 
 
@@ -65,6 +66,44 @@ def _times_hold(sample: Sample) -> bool:
     times = (0, *sample.arrivals_ns)
     increase = all(after > before for before, after in pairwise(times))
     return increase and all(duration >= 0 for duration in sample.device_ns or ())
+
+
+def _too_fast(recording: Recording) -> Iterator[str]:
+    """Times that nothing within these limits can reach: what was timed is not what was asked for."""
+    roofline = recording.roofline
+    if roofline is None:
+        return
+    steps = max((len(times) for s in recording.samples for times in (s.arrivals_ns, s.device_ns or ())), default=0)
+    floors = [roofline.step(recording.cell.workload, index) for index in range(steps)]
+    wrong = [
+        f"sample {index} has {what} {_below(taken_ns, floor, roofline)}"
+        for index, sample in enumerate(recording.samples, start=1)
+        for what, taken_ns, floor in _impossible(sample, floors)[:1]
+    ]
+    if wrong:
+        yield f"{_count(wrong, recording)} faster than the device can be; {wrong[0]}"
+
+
+def _impossible(sample: Sample, floors: Sequence[Floor]) -> list[tuple[str, float, Floor]]:
+    """What was timed, how long it took in nanoseconds, and the floor that this lies below.
+
+    On the host the decode steps are judged by their mean: a token that the host noticed late has the next one close
+    behind it. The device stamps each step by itself.
+    """
+    gaps = sample.icl_ns
+    decode = mean(floors[1 : 1 + len(gaps)])
+    times: list[tuple[str, float, Floor]] = [("a TTFT of", sample.ttft_ns, floors[0])]
+    if decode is not None:
+        times.append(("decode steps of", sum(gaps) / len(gaps), decode))
+    for index, (taken_ns, floor) in enumerate(zip(sample.device_ns or (), floors, strict=False)):
+        times.append((f"step {index} on the device of", taken_ns, floor))
+    return [(what, taken_ns, floor) for what, taken_ns, floor in times if taken_ns < floor.least_ns]
+
+
+def _below(taken_ns: float, floor: Floor, roofline: Roofline) -> str:
+    """'0.100 ms, the floor is 4.31 ms (read bandwidth 3.06 TB/s; with all doubt about that 3.45 ms)'."""
+    taken, measured, least = (f"{format_ms(time_ns)} ms" for time_ns in (taken_ns, floor.ns, floor.least_ns))
+    return f"{taken}, the floor is {measured} ({roofline.limits.words(floor.limit)}; with all doubt about that {least})"
 
 
 def _idle(recording: Recording) -> Iterator[str]:

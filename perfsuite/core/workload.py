@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, fields
 
 from perfsuite.core.errors import OptionError
+from perfsuite.core.work import ModelWork
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 LOAD_FORMATS = ("auto", "dummy")
@@ -135,7 +136,8 @@ class ModelFacts:
     """What a loaded model turned out to be.
 
     `vocabulary` is the number of token ids prompts are drawn from, `positions` the longest sequence (`None`: no
-    limit known), `parameters` a count, `fingerprint` a digest of architecture and weights' origin.
+    limit known), `parameters` a count, `fingerprint` a digest of architecture and weights' origin. `work` is what a
+    pass has to read and to compute; `None` where that is not known (an endpoint, a mixture of experts).
     """
 
     vocabulary: int
@@ -144,3 +146,4 @@ class ModelFacts:
     dtype: str
     device: str
     fingerprint: str
+    work: ModelWork | None = None

@@ -16,6 +16,7 @@ from typing import Protocol, runtime_checkable
 from perfsuite.core.canary import Canary
 from perfsuite.core.errors import OptionError
 from perfsuite.core.recording import Evidence, Memory
+from perfsuite.core.roofline import Limit
 from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
 from perfsuite.measure.clock import Clock
@@ -113,6 +114,32 @@ class CarriesCanaries(Protocol):
     """A strategy beside whose blocks more than the host's own canary can be read; asked once, after `open`."""
 
     def canaries(self) -> Sequence[CarriedCanary]: ...
+
+
+class Gauge(Protocol):
+    """A piece of work that shows one limit of a device: `amount` bytes read, or operations of a matrix product.
+
+    `run` returns when it is done; `device_ns` is the device's time for the last run, `None` where the host's is all.
+    `parts` is how many such pieces the device can do at once at best: 1 for one that takes the whole device.
+    """
+
+    limit: Limit
+    amount: int
+    parts: int
+
+    def run(self) -> None: ...
+    def device_ns(self) -> int | None: ...
+
+
+@runtime_checkable
+class CarriesGauges(Protocol):
+    """A strategy whose device's limits can be measured, if its facts say what work a pass is.
+
+    Asked once, at the end of a session, when memory and evidence have been told. A gauge is made when it is its turn
+    and let go before the next; the last one taken, all of its memory is given back.
+    """
+
+    def gauges(self) -> Iterator[Gauge]: ...
 
 
 @runtime_checkable

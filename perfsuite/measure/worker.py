@@ -16,14 +16,17 @@ from typing import TextIO
 from perfsuite.core.codec import decode, encode
 from perfsuite.core.errors import ModelLoadError, OptionError, StrategyUnavailableError
 from perfsuite.core.recording import Environment, Evidence, Memory, Recording, StartupPhase
+from perfsuite.core.roofline import Roofline
 from perfsuite.core.sample import Failure
 from perfsuite.core.workload import ModelFacts
 from perfsuite.measure import environment
 from perfsuite.measure.clock import Clock, HostClock, utc_now
+from perfsuite.measure.limits import measure_limits
 from perfsuite.measure.recorder import CellTake, Recorder, one_line
 from perfsuite.measure.session import Event, Progress, SessionJob
 from perfsuite.measure.strategy import (
     Ability,
+    CarriesGauges,
     KnowsMemory,
     ScriptsTime,
     SlowsDevice,
@@ -87,16 +90,24 @@ class _Opened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Account:
+    """What a strategy says at the end; `failures` are about the session as a whole."""
+
+    memory: Memory
+    evidence: Evidence
+    roofline: Roofline | None = None
+    failures: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Session:
-    """What all recordings of one session share; `failures` are about the session as a whole."""
+    """What all recordings of one session share."""
 
     job: SessionJob
     environment: Environment
     started_at: str
     startup: tuple[StartupPhase, ...]
-    memory: Memory
-    evidence: Evidence
-    failures: tuple[Failure, ...]
+    account: _Account
 
 
 def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
@@ -109,15 +120,13 @@ def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
     started_at = utc_now()
     recorder = Recorder(strategy, clock, job.measure, lambda progress: emit(Event(progress=progress)))
     takes = recorder.measure(job.cells, order_seed=job.session)
-    memory, evidence, failures = _account(strategy)
+    account = _account(strategy, opened.facts, clock)
     session = _Session(
         job=job,
         environment=here,
         started_at=started_at,
         startup=opened.startup,
-        memory=replace(memory, host_peak=environment.host_peak_bytes()),
-        evidence=evidence,
-        failures=failures,
+        account=account,
     )
     emit(Event(recordings=tuple(_recording(session, strategy, take) for take in takes)))
 
@@ -159,13 +168,28 @@ def _slow_device(strategy: Strategy, job: SessionJob) -> None:
     strategy.slow_device(job.measure.injected_slowdown)
 
 
-def _account(strategy: Strategy) -> tuple[Memory, Evidence, tuple[Failure, ...]]:
-    """What the strategy says of itself at the end; if it cannot, the samples stay and a failure says so."""
+def _account(strategy: Strategy, facts: ModelFacts, clock: Clock) -> _Account:
+    """What the strategy says of itself at the end; if it cannot, the samples stay and a failure says so.
+
+    The limits come last: what their gauges allocate is in no peak, and they come after every sample.
+    """
+    host_peak = environment.host_peak_bytes()
     try:
         memory = strategy.memory() if isinstance(strategy, KnowsMemory) else Memory()
-        return memory, strategy.evidence(), ()
+        evidence = strategy.evidence()
+        roofline = _roofline(strategy, facts, clock)
     except Exception as error:  # noqa: BLE001 - the border to engines that are not ours
-        return Memory(), Evidence(), (Failure(stage="evidence", message=one_line(error)),)
+        failure = Failure(stage="evidence", message=one_line(error))
+        return _Account(memory=Memory(host_peak=host_peak), evidence=Evidence(), failures=(failure,))
+    return _Account(memory=replace(memory, host_peak=host_peak), evidence=evidence, roofline=roofline)
+
+
+def _roofline(strategy: Strategy, facts: ModelFacts, clock: Clock) -> Roofline | None:
+    """What bounds the samples from below; `None` for a strategy that cannot say what its device or model does."""
+    if facts.work is None or not isinstance(strategy, CarriesGauges):
+        return None
+    limits = measure_limits(strategy.gauges(), clock)
+    return Roofline(limits=limits, work=facts.work) if limits else None
 
 
 def _check_abilities(strategy: Strategy, job: SessionJob) -> None:
@@ -187,11 +211,12 @@ def _recording(session: _Session, strategy: Strategy, take: CellTake) -> Recordi
         session=session.job.session,
         started_at=session.started_at,
         startup=(*session.startup, first_call),
-        memory=session.memory,
-        evidence=replace(session.evidence, notes=(*session.evidence.notes, *sorted(ignored))),
+        memory=session.account.memory,
+        evidence=replace(session.account.evidence, notes=(*session.account.evidence.notes, *sorted(ignored))),
         warmups=tuple(take.warmups),
         samples=tuple(take.samples),
-        failures=(*session.failures, *take.failures),
+        failures=(*session.account.failures, *take.failures),
         canaries=tuple(take.canaries),
         injected_slowdown=session.job.measure.injected_slowdown,
+        roofline=session.account.roofline,
     )

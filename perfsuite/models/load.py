@@ -20,6 +20,7 @@ from perfsuite.models.configuration import CONFIG_ERRORS, load_error, location, 
 from perfsuite.models.device import find_device, free_bytes
 from perfsuite.models.fingerprint import fingerprint
 from perfsuite.models.presets import positions_in, preset
+from perfsuite.models.work import work_of
 
 DUMMY_SEED = 0
 
@@ -155,6 +156,7 @@ def _facts(spec: ModelSpec, model: Any, dtype: torch.dtype, device: torch.device
             commit=getattr(model.config, "_commit_hash", None),
             weights=f"dummy seed {DUMMY_SEED}" if _is_dummy(spec) else None,
         ),
+        work=work_of(model, dtype),
     )
 
 

@@ -1,6 +1,6 @@
 """Owns the JSON report: everything a run measured and decided as one document that other tools can read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,14 @@ from perfsuite.core.errors import OptionError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.options import Options
 from perfsuite.core.recording import Recording
+from perfsuite.core.summary import Summary
 from perfsuite.core.verdict import Judgement
 from perfsuite.disk import explain, try_writing, write_whole
+from perfsuite.report.achieved import achieved, roofline_of
 from perfsuite.report.rows import pooled
 
-SCHEMA = 2
+SCHEMA = 3
+"""Number of the report's layout. 2 lacked `roofline` in cells and recordings."""
 
 
 def document(
@@ -23,8 +26,9 @@ def document(
 ) -> dict[str, Any]:
     """Plain JSON data; durations are nanoseconds.
 
-    Each cell has its recordings, raw samples and all, a summary per series over the sessions' pooled samples, and its
-    verdicts.
+    Each cell has its recordings, raw samples and all, a summary per series over the sessions' pooled samples, its
+    verdicts, and its roofline: the best limits of its sessions, the floor of each latency, and floor / P50 as
+    `achieved`; null where no limits are known.
     """
     cells = dict.fromkeys((*(r.cell for r in recordings), *(judgement.cell for judgement in judgements)))
     return {
@@ -58,13 +62,23 @@ def check_writable(path: Path) -> None:
 
 def _cell(cell: Cell, recordings: Sequence[Recording], judgements: Sequence[Judgement]) -> dict[str, Any]:
     own = [recording for recording in recordings if recording.cell == cell]
+    summaries = pooled(own)
     return {
         "id": cell.id,
         "cell": encode(cell),
         "recordings": [encode(recording) for recording in own],
-        "summaries": encode(pooled(own)),
+        "summaries": encode(summaries),
+        "roofline": _roofline(own, summaries),
         "verdicts": [encode(verdict) for judged in judgements if judged.cell == cell for verdict in judged.verdicts],
     }
+
+
+def _roofline(own: Sequence[Recording], summaries: Mapping[str, Summary]) -> dict[str, Any] | None:
+    roofline = roofline_of(own)
+    if roofline is None:
+        return None
+    floors_ns = roofline.series(own[0].cell.workload)
+    return {**encode(roofline), "floors_ns": floors_ns, "achieved": achieved(own, summaries)}
 
 
 def _options(options: Options) -> dict[str, Any]:

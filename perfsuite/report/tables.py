@@ -8,6 +8,8 @@ from statistics import median
 from perfsuite.core.recording import Evidence, Recording
 from perfsuite.core.summary import Quantile, Summary
 from perfsuite.core.units import format_seconds
+from perfsuite.report.achieved import LEGEND as ACHIEVED_LEGEND
+from perfsuite.report.achieved import achieved_columns, limits_lines
 from perfsuite.report.columns import (
     half_width,
     median_column,
@@ -32,6 +34,7 @@ from perfsuite.report.layout import Column, Line, table
 from perfsuite.report.rows import RecordingsByCell, Row, grouped, rows_of, shape
 
 LEGEND = "± is half of the 95 % interval of P50 (order statistics); the samples of all sessions of a cell are pooled"
+MEDIANS = "P50, ms"
 DEVICE_LEGEND = "device is TTFT by the device's own clock"
 
 
@@ -45,7 +48,8 @@ def tables(recordings: RecordingsByCell) -> tuple[Line, ...]:
 
 def _legend(rows: Sequence[Row]) -> tuple[Line, ...]:
     times_device = any("ttft_device" in row.summaries for row in rows)
-    return (Line(LEGEND), Line(DEVICE_LEGEND)) if times_device else (Line(LEGEND),)
+    texts = (LEGEND, *([DEVICE_LEGEND] if times_device else []), *([ACHIEVED_LEGEND] if limits_lines(rows) else []))
+    return tuple(map(Line, texts))
 
 
 def _latency_table(rows: Sequence[Row]) -> tuple[Line, ...]:
@@ -53,8 +57,9 @@ def _latency_table(rows: Sequence[Row]) -> tuple[Line, ...]:
         Column(group="prompt", title="tokens", cells=tuple(str(row.prompt_tokens) for row in rows)),
         *_ttft_columns(rows),
         *_known(rows, "ttft_device", "device"),
-        median_column(rows, "tpot", "TPOT", "P50, ms"),
-        median_column(rows, "e2e", "E2E", "P50, ms"),
+        median_column(rows, "tpot", MEDIANS, "TPOT"),
+        median_column(rows, "e2e", MEDIANS, "E2E"),
+        *achieved_columns(rows),
         startup_column([row.startup_ns for row in rows]),
         memory_column([row.memory for row in rows]),
     )
@@ -87,16 +92,17 @@ def _ttft_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
     return tuple(series_column(rows, "ttft", "TTFT, ms", title, take) for title, take in takes.items())
 
 
-def _known(rows: Sequence[Row], series: str, group: str) -> tuple[Column, ...]:
+def _known(rows: Sequence[Row], series: str, title: str) -> tuple[Column, ...]:
     """The column of a series' P50; none at all if no row has that series."""
     present = any(series in row.summaries for row in rows)
-    return (median_column(rows, series, group, "P50, ms"),) if present else ()
+    return (median_column(rows, series, MEDIANS, title),) if present else ()
 
 
 def _footer(rows: Sequence[Row]) -> tuple[Line, ...]:
     recordings = recordings_of(rows)
     notes = (
         *_startup(recordings),
+        *limits_lines(rows),
         *_evidence(recordings),
         *_missing(rows, "P95", lambda summary: summary.p95),
         *_missing(rows, "P99", lambda summary: summary.p99),

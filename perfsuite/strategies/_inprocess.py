@@ -18,6 +18,7 @@ from perfsuite.models.load import LoadedModel, load
 from perfsuite.models.presets import check_positions, positions_of
 from perfsuite.strategies._canary import Canaries, canaries_on
 from perfsuite.strategies._decode import Decoder, Step
+from perfsuite.strategies._gauges import Gauges, gauges_on
 
 
 class InProcess:
@@ -96,6 +97,11 @@ class InProcess:
     def canaries(self) -> Canaries:
         """Perfsuite's own fixed workloads on the model's device."""
         return canaries_on(self.loaded.device)
+
+    def gauges(self) -> Gauges:
+        """What shows the limits of the device for this model's weights and dtype; none if its work is unknown."""
+        facts, device = self.facts(), self.loaded.device
+        return gauges_on(device, getattr(torch, facts.dtype), facts.work.weight_bytes) if facts.work else iter(())
 
     def slow_device(self, fraction: float) -> None:
         """Make every step longer on the device by a fraction of its own time; OptionError without a GPU."""

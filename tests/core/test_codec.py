@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from perfsuite.core.baseline import Baseline
 from perfsuite.core.codec import CodecError, decode, encode
 from perfsuite.core.recording import Environment, Evidence, Memory, Recording, StartupPhase
+from perfsuite.core.roofline import Limits, Rate, Roofline
 from perfsuite.core.sample import Failure, Phase, Sample
 from perfsuite.core.verdict import Interval, Judgement, Outcome
+from perfsuite.core.work import Attention, ModelWork
 from perfsuite.core.workload import SamplingParams
 from tests.builders import make_baseline, make_cell, make_environment, make_recording, make_verdict
 
@@ -33,6 +35,21 @@ def samples(draw: st.DrawFn) -> Sample:
     )
 
 
+rates = st.builds(lambda rate: Rate(measured=rate, ceiling=1.25 * rate), st.floats(1e-3, 1e18))
+rooflines = st.builds(
+    Roofline,
+    limits=st.builds(Limits, reading=rates, computing=rates),
+    work=st.builds(
+        ModelWork,
+        weight_bytes=counts,
+        token_flops=counts,
+        head_flops=counts,
+        attention=st.lists(
+            st.builds(Attention, layers=counts, kv_bytes=counts, pair_flops=counts, window=maybe_counts), max_size=2
+        ).map(tuple),
+    ),
+)
+
 recordings = st.builds(
     Recording,
     cell=st.just(make_cell()),
@@ -48,6 +65,7 @@ recordings = st.builds(
     samples=st.lists(samples(), max_size=3).map(tuple),
     failures=st.lists(st.builds(Failure, stage=texts, message=texts), max_size=3).map(tuple),
     injected_slowdown=st.floats(0, 10),
+    roofline=st.none() | rooflines,
 )
 
 

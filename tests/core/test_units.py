@@ -7,6 +7,8 @@ from perfsuite.core.units import (
     format_ms,
     format_percent,
     format_seconds,
+    format_share,
+    format_si,
     parse_duration,
     parse_percent,
     to_ms,
@@ -84,3 +86,19 @@ def test_bytes_show_in_mib_until_they_fill_a_gib() -> None:
         "1.0 GiB",
         "13.2 GiB",
     )
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(3.06e12, "3.06 TB/s"), (12.0e9, "12.0 GB/s"), (999.6e9, "1.00 TB/s"), (5.0, "5.00 B/s"), (2e18, "2000 PB/s")],
+)
+def test_an_amount_has_three_digits_and_a_prefix(amount: float, text: str) -> None:
+    assert format_si(amount, "B/s") == text
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"),
+    [(0.0004, "0.0 %"), (0.0068, "0.7 %"), (0.0451, "4.5 %"), (0.0996, "10 %"), (0.45, "45 %"), (1.453, "145 %")],
+)
+def test_a_share_has_a_decimal_where_it_is_small(fraction: float, text: str) -> None:
+    assert format_share(fraction) == text

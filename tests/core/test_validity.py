@@ -7,7 +7,7 @@ import pytest
 from perfsuite.core.recording import Evidence, Recording
 from perfsuite.core.sample import Failure, Phase, Sample
 from perfsuite.core.validity import problems, unsavable
-from tests.builders import make_recording, make_sample
+from tests.builders import make_recording, make_roofline, make_sample
 
 
 def with_sample(sample: Sample) -> Recording:
@@ -61,6 +61,79 @@ def test_times_that_do_not_increase_are_a_problem(arrivals: tuple[int, ...]) -> 
 def test_a_negative_device_time_is_a_problem() -> None:
     sample = Sample(phase=Phase.PREFILL, block=0, arrivals_ns=(5,), tokens=(1,), device_ns=(-1,))
     assert len(problems(with_sample(sample))) == 1
+
+
+def timed(sample: Sample, *, doubt: float = 1.25) -> Recording:
+    """A sound recording and one sample more, where a prompt pass and a decode step read for 1 ms."""
+    return replace(with_sample(sample), roofline=make_roofline(read_ms=1.0, doubt=doubt))
+
+
+def test_times_above_their_floors_are_no_problem() -> None:
+    recording = make_recording(ttft_ms=2.1, tpot_ms=2.1, device=True)
+    assert problems(replace(recording, roofline=make_roofline(read_ms=1.0))) == ()
+
+
+def test_a_first_token_before_its_floor_is_a_problem() -> None:
+    """0.79 ms where 1 ms was measured and 0.8 ms is the least that the doubt leaves."""
+    assert problems(timed(make_sample(Phase.PREFILL, 1, ttft_ms=0.79))) == (
+        "1 of 25 samples faster than the device can be; sample 25 has a TTFT of 0.790 ms, "
+        "the floor is 1.00 ms (read bandwidth 1.00 TB/s; with all doubt about that 0.800 ms)",
+    )
+
+
+def test_a_time_that_the_doubt_about_the_limits_leaves_possible_is_no_problem() -> None:
+    assert problems(timed(make_sample(Phase.PREFILL, 1, ttft_ms=0.81))) == ()
+    assert len(problems(timed(make_sample(Phase.PREFILL, 1, ttft_ms=0.81), doubt=1.1))) == 1
+
+
+def test_a_first_token_of_a_full_request_is_checked_too() -> None:
+    assert len(problems(timed(make_sample(Phase.DECODE, 4, ttft_ms=0.5, tpot_ms=2.0)))) == 1
+
+
+def test_a_prompt_is_bounded_by_its_operations_as_well() -> None:
+    """100 prompt tokens of 0.1 ms each take 10 ms."""
+    recording = replace(
+        make_recording(ttft_ms=7.9, tpot_ms=2.0, n=3), roofline=make_roofline(read_ms=1.0, token_ms=0.1)
+    )
+    (problem,) = problems(recording)
+    assert problem.startswith("7 of 7 samples faster than the device can be; sample 1 has a TTFT of 7.90 ms, ")
+    assert "the floor is 10.0 ms (matrix rate 1.00 TFLOP/s; with all doubt about that 8.00 ms)" in problem
+
+
+def test_decode_steps_below_their_floor_are_a_problem() -> None:
+    (problem,) = problems(timed(make_sample(Phase.DECODE, 4, ttft_ms=2.0, tpot_ms=0.5)))
+    assert "sample 25 has decode steps of 0.500 ms, the floor is 1.00 ms" in problem
+
+
+def test_a_token_that_came_close_behind_a_late_one_is_no_problem() -> None:
+    """Steps of 1 ms; the host noticed the second token 0.9 ms late."""
+    arrivals = (2_000_000, 3_900_000, 4_000_000, 5_000_000)
+    assert problems(timed(Sample(phase=Phase.DECODE, block=0, arrivals_ns=arrivals, tokens=(1, 1, 1, 1)))) == ()
+
+
+def test_several_tokens_of_one_step_are_judged_as_one_step() -> None:
+    sample = Sample(phase=Phase.DECODE, block=0, arrivals_ns=(2_000_000, 3_000_000), tokens=(1, 3))
+    assert problems(timed(sample)) == ()
+
+
+@pytest.mark.parametrize(("device_ns", "step"), [((500_000, *[2_000_000] * 3), 0), ((*[2_000_000] * 3, 500_000), 3)])
+def test_a_step_of_the_device_below_its_floor_is_a_problem(device_ns: tuple[int, ...], step: int) -> None:
+    sample = replace(make_sample(Phase.DECODE, 4, ttft_ms=3.0, tpot_ms=3.0), device_ns=device_ns)
+    (problem,) = problems(timed(sample))
+    assert f"sample 25 has step {step} on the device of 0.500 ms, the floor is 1.00 ms" in problem
+
+
+def test_without_limits_no_time_is_too_short() -> None:
+    assert problems(make_recording(ttft_ms=0.000_001, tpot_ms=0.000_001)) == ()
+
+
+def test_a_recording_without_samples_has_no_floor_to_fall_below() -> None:
+    recording = replace(make_recording(n=0, decode=0), roofline=make_roofline())
+    assert problems(recording) == ("no samples were taken",)
+
+
+def test_what_lies_below_its_floor_must_not_become_a_baseline() -> None:
+    assert len(unsavable(timed(make_sample(Phase.PREFILL, 1, ttft_ms=0.1)))) == 1
 
 
 def with_evidence(**counts: int) -> Recording:

@@ -1,12 +1,17 @@
+from collections.abc import Iterator
+
 import pytest
 
 from perfsuite.core.matrix import Cell
 from perfsuite.core.options import MeasureOptions
-from perfsuite.core.recording import StartupPhase
+from perfsuite.core.recording import Evidence, Memory, StartupPhase
+from perfsuite.core.roofline import Rate, Roofline
+from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.workload import ModelSpec, Workload
 from perfsuite.measure.session import Event, SessionJob
+from perfsuite.measure.strategy import Gauge
 from perfsuite.measure.worker import run_job
-from tests.scripted import MS
+from tests.scripted import MS, Limited
 
 
 def make_job(strategy: str = "Scripted", *, batch_size: int = 1) -> SessionJob:
@@ -45,6 +50,68 @@ def test_evidence_that_cannot_be_given_leaves_the_samples_and_a_failure() -> Non
     assert [(failure.stage, failure.message) for failure in recording.failures] == [
         ("evidence", "RuntimeError: the engine is gone")
     ]
+
+
+def roofline_of(strategy: str) -> Roofline | None:
+    *_, last = events_of(make_job(strategy))
+    assert last.recordings is not None
+    return last.recordings[0].roofline
+
+
+def test_the_limits_of_the_device_come_with_the_recording() -> None:
+    """A gigabyte in a millisecond by the host's clock, which leaves room for twice as much."""
+    roofline = roofline_of("Limited")
+    assert roofline is not None
+    assert roofline.limits.reading == Rate(measured=1e12, ceiling=2e12)
+    assert roofline.work.weight_bytes == 10**9
+
+
+def test_a_strategy_without_gauges_has_no_roofline() -> None:
+    assert roofline_of("Scripted") is None
+
+
+def test_gauges_that_break_are_a_failure_and_no_roofline() -> None:
+    *_, last = events_of(make_job("BrokenGauge"))
+    assert last.recordings is not None
+    (recording,) = last.recordings
+    assert recording.roofline is None
+    assert [failure.message for failure in recording.failures] == ["RuntimeError: no kernel for this device"]
+
+
+def test_limits_are_measured_after_everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that neither times nor memory nor evidence can be touched by them."""
+    order: list[str] = []
+
+    class Ordered(Limited):
+        def stream(self, request: Request) -> Iterator[Chunk]:
+            order.append("stream")
+            return super().stream(request)
+
+        def memory(self) -> Memory:
+            order.append("memory")
+            return Memory()
+
+        def evidence(self) -> Evidence:
+            order.append("evidence")
+            return super().evidence()
+
+        def gauges(self) -> Iterator[Gauge]:
+            order.append("gauges")
+            return super().gauges()
+
+    monkeypatch.setattr("tests.scripted.Limited", Ordered)
+    events_of(make_job("Limited"))
+    assert list(dict.fromkeys(order)) == ["stream", "memory", "evidence", "gauges"]
+    assert order.count("gauges") == 1
+
+
+def test_measuring_the_limits_is_no_startup() -> None:
+    startups = []
+    for strategy in ("Scripted", "Limited"):
+        *_, last = events_of(make_job(strategy))
+        assert last.recordings is not None
+        startups.append(last.recordings[0].startup)
+    assert startups[0] == startups[1]
 
 
 def test_a_device_that_cannot_tell_its_time_costs_the_request_only() -> None:

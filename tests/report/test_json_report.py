@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,14 @@ from perfsuite.core.options import Options
 from perfsuite.core.recording import Recording
 from perfsuite.core.verdict import Judgement, Outcome, Verdict
 from perfsuite.report.json_report import check_writable, document, write
-from tests.builders import make_cell, make_recording, make_verdict
+from tests.builders import make_cell, make_recording, make_roofline, make_verdict
 
 CELL = make_cell()
 
 
 def test_a_report_says_who_wrote_it() -> None:
     report = document(Options(), (), (), ("stored but not measured in this run: eager/tiny/p1-o1",))
-    assert (report["schema"], report["perfsuite"]) == (2, perfsuite.__version__)
+    assert (report["schema"], report["perfsuite"]) == (3, perfsuite.__version__)
     assert report["notes"] == ["stored but not measured in this run: eager/tiny/p1-o1"]
 
 
@@ -42,6 +43,21 @@ def test_a_cell_has_a_summary_per_series_over_all_sessions() -> None:
     assert ttft["p99"]["value"] is None
     assert ttft["p99"]["missing"] == 299 - 40
     assert "ttft_device" not in cell["summaries"]
+
+
+def test_a_cell_has_its_limits_its_floors_and_what_it_achieved_of_them() -> None:
+    """1 TB/s for a prompt of 1 GB and 100 tokens of 0.01 ms; the medians are 40 ms and 2 ms."""
+    recording = replace(make_recording(CELL), roofline=make_roofline(read_ms=1.0, token_ms=0.01))
+    (cell,) = document(Options(), (recording, replace(recording, session=1, roofline=None)), ())["cells"]
+    assert cell["roofline"]["limits"]["reading"] == {"measured": 1e12, "ceiling": 1.25e12}
+    assert cell["roofline"]["work"]["weight_bytes"] == 10**9
+    assert cell["roofline"]["floors_ns"]["tpot"] == 1_000_000
+    assert cell["roofline"]["achieved"] == pytest.approx({"ttft": 1 / 40, "tpot": 0.5, "e2e": 4 / 46})
+
+
+def test_a_cell_without_limits_has_no_roofline() -> None:
+    (cell,) = document(Options(), (make_recording(CELL),), ())["cells"]
+    assert cell["roofline"] is None
 
 
 def test_a_cell_has_its_verdicts() -> None:

@@ -10,7 +10,15 @@ from perfsuite.core.verdict import Interval, Judgement, Outcome, Verdict
 from perfsuite.core.workload import SamplingParams, Workload
 from perfsuite.report.terminal import Line, comparison, saved, tables, verdict_line, verdicts
 from perfsuite.report.verdicts import Commands
-from tests.builders import make_baseline, make_cell, make_environment, make_recording, make_sessions, make_verdict
+from tests.builders import (
+    make_baseline,
+    make_cell,
+    make_environment,
+    make_recording,
+    make_roofline,
+    make_sessions,
+    make_verdict,
+)
 
 CELL = make_cell(output=32)
 PROMPTS = (10, 50, 400)
@@ -45,9 +53,9 @@ def test_a_table_is_this_text() -> None:
     assert texts(tables(by_cell(recording))) == [
         "eager, tiny (float16) on NVIDIA H100 80GB HBM3: batch 1, 4 output tokens, 1 session",
         "temperature 0.7, top-k 50, top-p 0.9, repetition penalty 1.1",
-        "prompt  ------------------------ TTFT, ms -----------------------     TPOT      E2E  startup  memory",
-        "tokens    P50     ±    P95    P99   mean   std    min    max    n  P50, ms  P50, ms        s     MiB",
-        "   100  40.00  0.00  40.00  40.00  40.00  0.00  40.00  40.00  299    2.000    46.00     2.50     100",
+        "prompt  ------------------------ TTFT, ms -----------------------  - P50, ms --  startup  memory",
+        "tokens    P50     ±    P95    P99   mean   std    min    max    n   TPOT    E2E        s     MiB",
+        "   100  40.00  0.00  40.00  40.00  40.00  0.00  40.00  40.00  299  2.000  46.00     2.50     100",
         "  startup, medians: load 2.00 s, first call 0.50 s",
         "  warm-ups: 2 requests, in no number above",
         "",
@@ -87,9 +95,40 @@ def test_samples_missing_everywhere_are_one_note() -> None:
 
 def test_the_device_s_own_time_is_a_column_only_where_there_is_one() -> None:
     with_device, without = (tables(by_cell(make_recording(CELL, device=device))) for device in (True, False))
-    assert "device" in with_device[2].text
+    assert "device" in with_device[3].text
     assert starting(with_device, "100 ")[0].split()[10] == "20.00"
-    assert "device" not in without[2].text
+    assert "device" not in without[3].text
+
+
+def limited(recording: Recording, doubt: float = 1.25) -> Recording:
+    """On a device of 1 TB/s, with weights of 1 GB and prompt tokens of 0.01 ms."""
+    return replace(recording, roofline=make_roofline(read_ms=1.0, token_ms=0.01, doubt=doubt))
+
+
+def test_what_was_achieved_of_the_limit_is_a_share_beside_the_medians() -> None:
+    """1 ms of 40 ms and of 2 ms."""
+    lines = tables(by_cell(limited(make_recording(CELL))))
+    assert lines[2].text.endswith("- P50, ms --  - of limit   startup  memory")
+    assert lines[3].text.endswith("   TPOT    E2E   TTFT  TPOT        s     MiB")
+    assert lines[4].text.endswith("  2.000  102.0  2.5 %  50 %     2.50     100")
+    assert starting(lines, "limits") == ["  limits, measured: read bandwidth 1.00 TB/s, matrix rate 1.00 TFLOP/s"]
+    assert starting(lines, "of limit is floor / P50")
+
+
+def test_without_limits_nothing_is_said_of_them() -> None:
+    assert not [line for line in tables(by_cell(make_recording(CELL))) if "limit" in line.text]
+
+
+def test_a_cell_that_knows_no_limits_has_dashes_beside_one_that_does() -> None:
+    known, unknown = limited(make_recording(make_cell(prompt=10))), make_recording(make_cell(prompt=400))
+    rows = starting(tables(by_cell(known, unknown)), "10 ", "400 ")
+    assert rows[0].split()[-6:-2] == ["2.5", "%", "50", "%"]
+    assert rows[1].split()[-4:-2] == ["-", "-"]
+
+
+def test_a_cell_without_samples_achieved_nothing_that_could_be_said() -> None:
+    lines = tables(by_cell(limited(make_recording(CELL, n=0, decode=0))))
+    assert "of limit" not in lines[2].text
 
 
 def test_a_column_has_one_count_of_decimals() -> None:
@@ -106,7 +145,7 @@ def test_columns_are_aligned_under_their_heads() -> None:
 
 @pytest.mark.parametrize("ttft_ms", [0.5, 5.0, 50.0, 500.0])
 def test_a_table_fits_a_wide_terminal(ttft_ms: float) -> None:
-    lines = tables(by_cell(*sweep(n=300, noise=0.1, ttft_ms=ttft_ms, device=True)))
+    lines = tables(by_cell(*map(limited, sweep(n=300, noise=0.1, ttft_ms=ttft_ms, device=True))))
     assert max(len(line.text) for line in lines) <= 120
 
 

@@ -7,7 +7,7 @@ import torch
 
 from perfsuite.core.recording import Evidence, Memory
 from perfsuite.core.workload import SamplingParams, Workload
-from perfsuite.measure.strategy import Ability, KnowsMemory, TimesDevice, create, opened
+from perfsuite.measure.strategy import Ability, CarriesGauges, KnowsMemory, TimesDevice, create, opened
 from tests.strategies.contract import answer, parameters, request, rows
 from tests.strategies.tracing import traced_only
 
@@ -118,6 +118,10 @@ def test_facts_evidence_and_memory_are_known_once_open(strategy):
     assert len(strategy.facts().fingerprint) >= 8
     assert isinstance(strategy.evidence(), Evidence)
     assert not isinstance(strategy, KnowsMemory) or isinstance(strategy.memory(), Memory)
+
+
+def test_where_the_work_of_a_pass_is_known_the_limits_can_be_measured(strategy):
+    assert strategy.facts().work is None or isinstance(strategy, CarriesGauges)
 
 
 def test_closing_works_before_opening_and_twice(subject):
