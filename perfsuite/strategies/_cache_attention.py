@@ -13,6 +13,8 @@ from perfsuite.strategies._static import ATTENTION as STATIC
 
 ATTENTION = "perfsuite-cache"
 """What transformers knows this attention by."""
+OUTPUT = "o_proj"
+"""What transformers calls the product that follows."""
 
 _AttentionInterface: Any = transformers.AttentionInterface
 _AttentionMaskInterface: Any = transformers.AttentionMaskInterface
@@ -39,7 +41,9 @@ def _attend(
         return attended
     scale = others.get("scaling") or query.shape[-1] ** -0.5
     window = others.get("sliding_window") or 0
-    return _over_cache(query, key, value, position.reshape(1), scale, window).transpose(1, 2), None
+    following = getattr(getattr(module, OUTPUT, None), "weight", None)
+    at = position.reshape(1)
+    return _over_cache(query, key, value, at, scale, window, following).transpose(1, 2), None
 
 
 def _fits(query: Tensor) -> bool:
@@ -49,12 +53,18 @@ def _fits(query: Tensor) -> bool:
 
 @torch.library.custom_op("perfsuite::cache_attention", mutates_args=())
 def _over_cache(  # noqa: PLR0917
-    query: Tensor, keys: Tensor, values: Tensor, position: Tensor, scale: float, window: int
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    position: Tensor,
+    scale: float,
+    window: int,
+    following: Tensor | None,
 ) -> Tensor:
     """Attention of queries [B, heads, 1, D] over the cache [B, groups, L, D] up to `position`, on the device."""
     from perfsuite.strategies import _triton_attention
 
-    return _triton_attention.attend(query, keys, values, position, scale, window)
+    return _triton_attention.attend(query, keys, values, position, scale, window, following)
 
 
 @_over_cache.register_fake

@@ -11,15 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import Linear, Module, functional
 
-BYTES_AHEAD = 4 * 2**20
-"""How much of the next product's weights is asked for while what lies between the two products runs."""
-
 _TYPES = (torch.float16, torch.bfloat16)
 _TRIALS = 12  # of each way to multiply many rows, over matrices that do not fit the cache together
 _MATRICES = 3
 
 
-def use_skinny_products(model: Any, bytes_ahead: int = BYTES_AHEAD) -> int:
+def use_skinny_products(model: Any) -> int:
     """Replace the 16-bit linear layers of a model; how many were replaced."""
     layers = _in_the_order_of_use(model)
     following = dict(zip(layers, (layer.weight for layer in layers[1:]), strict=False))
@@ -30,7 +27,7 @@ def use_skinny_products(model: Any, bytes_ahead: int = BYTES_AHEAD) -> int:
         if child in layers
     ]
     for parent, name, child in places:
-        setattr(parent, name, SkinnyLinear(child, following.get(child), bytes_ahead))
+        setattr(parent, name, SkinnyLinear(child, following.get(child)))
     return len(places)
 
 
@@ -48,28 +45,25 @@ def _in_the_order_of_use(model: Any) -> list[Any]:
 class SkinnyLinear(Module):
     """A linear layer that asks for the beginning of the next one's weights when it is done with its own."""
 
-    def __init__(self, linear: Linear, following: Tensor | None, bytes_ahead: int) -> None:
+    def __init__(self, linear: Linear, following: Tensor | None) -> None:
         super().__init__()
         self.weight = linear.weight
         self._is_biased = linear.bias is not None
         self.bias = linear.bias if self._is_biased else linear.weight.new_zeros(linear.out_features)
         self._following = [] if following is None else [following]
-        self._bytes_ahead = bytes_ahead
 
     def forward(self, states: Tensor) -> Tensor:
         following = self._following[0] if self._following else None
-        product: Tensor = _product(states, self.weight, self.bias, self._is_biased, following, self._bytes_ahead)
+        product: Tensor = _product(states, self.weight, self.bias, self._is_biased, following)
         return product
 
 
 @torch.library.custom_op("perfsuite::skinny_linear", mutates_args=())
-def _product(  # noqa: PLR0917
-    states: Tensor, weight: Tensor, bias: Tensor, is_biased: bool, following: Tensor | None, bytes_ahead: int
-) -> Tensor:
+def _product(states: Tensor, weight: Tensor, bias: Tensor, is_biased: bool, following: Tensor | None) -> Tensor:
     """What torch.nn.functional.linear gives; a bias that counts for nothing is all zeros."""
     rows = states.reshape(-1, states.shape[-1])
     if rows.is_cuda and _kernels().fits(rows, weight):
-        product: Tensor = _kernels().product(rows, weight, bias, following, bytes_ahead)
+        product: Tensor = _kernels().product(rows, weight, bias, following)
     elif is_biased or (rows.is_cuda and _is_faster_with_bias(*rows.shape, len(weight), rows.dtype, rows.device)):
         product = torch.addmm(bias, rows, weight.t())
     else:

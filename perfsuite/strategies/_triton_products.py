@@ -5,6 +5,8 @@ import triton.language as tl
 from torch import Tensor
 
 ROWS = 16
+BYTES_AHEAD = 4 * 2**20
+"""How much of the next product's weights is asked for while what lies between the two products runs."""
 _COLUMNS, _DEPTH = 32, 256  # of a block of several rows' product
 _ASKERS = 264  # blocks that ask ahead: two on each multiprocessor of an H100, those that finish last
 _THREADS_ASKING = 128
@@ -17,7 +19,9 @@ def fits(rows: Tensor, weight: Tensor) -> bool:
     return (len(rows) == 1 or (len(rows) <= ROWS and whole_blocks)) and weight.is_contiguous()
 
 
-def product(rows: Tensor, weight: Tensor, bias: Tensor, following: Tensor | None, bytes_ahead: int) -> Tensor:
+def product(
+    rows: Tensor, weight: Tensor, bias: Tensor, following: Tensor | None, bytes_ahead: int = BYTES_AHEAD
+) -> Tensor:
     """Rows [M, K] times a weight [N, K], summed in float32, plus a bias [N]: [M, N]."""
     wide, deep = weight.shape
     count = len(rows)
@@ -39,17 +43,23 @@ def product(rows: Tensor, weight: Tensor, bias: Tensor, following: Tensor | None
 
 
 @triton.jit
-def _ask_ahead(ahead, chunk):
-    """Bring the beginning of a matrix into the cache, without waiting for it."""
+def ask_ahead(ahead, turn, chunk):
+    """Bring 128 chunks of a matrix, those of this turn, into the cache of the device, without waiting for them."""
+    place = turn * 128 + tl.arange(0, 128)
+    address = ahead.to(tl.pointer_type(tl.int8)) + place.to(tl.int64) * chunk
+    size = tl.zeros((128,), tl.int32) + chunk
+    tl.inline_asm_elementwise(
+        "cp.async.bulk.prefetch.L2.global [$1], $2; mov.u32 $0, 0;", "=r,l,r", [address, size],
+        dtype=tl.int32, is_pure=False, pack=1,
+    )  # fmt: skip
+
+
+@triton.jit
+def _ask_ahead_at_last(ahead, chunk):
+    """Let the blocks that finish last ask for the beginning of the next matrix."""
     first = tl.num_programs(0) - 264
     if tl.program_id(0) >= first:
-        place = (tl.program_id(0) - first) * 128 + tl.arange(0, 128)
-        address = ahead.to(tl.pointer_type(tl.int8)) + place.to(tl.int64) * chunk
-        size = tl.zeros((128,), tl.int32) + chunk
-        tl.inline_asm_elementwise(
-            "cp.async.bulk.prefetch.L2.global [$1], $2; mov.u32 $0, 0;", "=r,l,r", [address, size],
-            dtype=tl.int32, is_pure=False, pack=1,
-        )  # fmt: skip
+        ask_ahead(ahead, tl.program_id(0) - first, chunk)
 
 
 @triton.jit
@@ -68,7 +78,7 @@ def _one_row(
         )  # fmt: skip
         total += states[None, :] * weights.to(tl.float32)
     if ASKS:
-        _ask_ahead(ahead, chunk)
+        _ask_ahead_at_last(ahead, chunk)
     offset = tl.load(bias + column, mask=column < wide, other=0.0).to(tl.float32)
     tl.store(out + column, (tl.sum(total, 1) + offset).to(out.dtype.element_ty), mask=column < wide)
 
@@ -91,6 +101,6 @@ def _several_rows(
         states_at += DEPTH
         weights_at += DEPTH
     if ASKS:
-        _ask_ahead(ahead, chunk)
+        _ask_ahead_at_last(ahead, chunk)
     total += tl.load(bias + column).to(tl.float32)[None, :]
     tl.store(out + row[:, None] * wide + column[None, :], total.to(out.dtype.element_ty), mask=row[:, None] < count)

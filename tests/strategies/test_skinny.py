@@ -47,7 +47,7 @@ def test_a_model_of_single_precision_is_left_as_it_is():
 def test_a_bias_is_added():
     linear = Linear(8, 4).bfloat16()
     states = torch.randn(2, 3, 8).bfloat16()
-    assert torch.allclose(SkinnyLinear(linear, None, 0)(states), linear(states), atol=0.05)
+    assert torch.allclose(SkinnyLinear(linear, None)(states), linear(states), atol=0.05)
 
 
 def test_on_a_cpu_the_cache_is_attended_to_as_before():
@@ -101,5 +101,7 @@ def test_the_kernels_attend_to_what_the_cache_holds(shape, position, window):
     )
     keys[:, :, ~seen] = torch.nan  # what is not seen must not matter
     at = torch.tensor([position], device="cuda")
-    ours = kernels.attend(query, keys, values, at, size**-0.5, window).double()
-    assert (ours - exact).norm() / exact.norm() < 0.001
+    following = torch.randn((4096, 1024), device="cuda").half()
+    for ahead in (None, following):
+        ours = kernels.attend(query, keys, values, at, size**-0.5, window, ahead).double()
+        assert (ours - exact).norm() / exact.norm() < 0.001
