@@ -13,6 +13,10 @@ from perfsuite.strategies._static import ATTENTION as STATIC
 
 ATTENTION = "perfsuite-cache"
 """What transformers knows this attention by."""
+KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention"})
+"""What transformers calls the layers that attend to all, or to the last so many, positions."""
+ALTERING = ("softcap", "s_aux")
+"""What transformers calls that which some models do to scores besides."""
 OUTPUT = "o_proj"
 """What transformers calls the product that follows."""
 
@@ -22,7 +26,8 @@ _AttentionMaskInterface: Any = transformers.AttentionMaskInterface
 
 def use_cache_attention(model: Any) -> None:
     """Let a model that has our static attention decode by the kernel; any other model stays as it is."""
-    if model.config._attn_implementation == STATIC:
+    layers = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
+    if model.config._attn_implementation == STATIC and layers <= KNOWN_LAYERS:
         _AttentionInterface.register(ATTENTION, _attend)
         _AttentionMaskInterface.register(ATTENTION, _AttentionMaskInterface()[STATIC])
         model.set_attn_implementation(ATTENTION)
@@ -34,7 +39,8 @@ def _attend(
     """What transformers' sdpa gives, [B, L, heads, D]; it is asked itself where the kernel does not fit."""
     position: Any = others.get("position_ids")
     is_decode = query.shape[2] == 1 and key.shape[2] > 1 and position is not None and position.numel() == 1
-    if not is_decode or others.get("softcap") is not None or not _fits(query):
+    altered = any(others.get(name) is not None for name in ALTERING)
+    if not is_decode or altered or not _fits(query):
         attended: tuple[Tensor, Tensor | None] = _AttentionInterface()[STATIC](
             module, query, key, value, attention_mask, **others
         )
