@@ -17,8 +17,6 @@ KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention"})
 """What transformers calls the layers that attend to all, or to the last so many, positions."""
 ALTERING = ("softcap", "s_aux")
 """What transformers calls that which some models do to scores besides."""
-OUTPUT = "o_proj"
-"""What transformers calls the product that follows."""
 
 _AttentionInterface: Any = transformers.AttentionInterface
 _AttentionMaskInterface: Any = transformers.AttentionMaskInterface
@@ -47,9 +45,7 @@ def _attend(
         return attended
     scale = others.get("scaling") or query.shape[-1] ** -0.5
     window = others.get("sliding_window") or 0
-    following = getattr(getattr(module, OUTPUT, None), "weight", None)
-    at = position.reshape(1)
-    return _over_cache(query, key, value, at, scale, window, following).transpose(1, 2), None
+    return _over_cache(query, key, value, position.reshape(1), scale, window).transpose(1, 2), None
 
 
 def _fits(query: Tensor) -> bool:
@@ -65,12 +61,11 @@ def _over_cache(  # noqa: PLR0917
     position: Tensor,
     scale: float,
     window: int,
-    following: Tensor | None,
 ) -> Tensor:
     """Attention of queries [B, heads, 1, D] over the cache [B, groups, L, D] up to `position`, on the device."""
     from perfsuite.strategies import _triton_attention
 
-    return _triton_attention.attend(query, keys, values, position, scale, window, following)
+    return _triton_attention.attend(query, keys, values, position, scale, window)
 
 
 @_over_cache.register_fake

@@ -2,7 +2,6 @@
 
 The cache is cut into stretches that are attended to side by side, each with a softmax of its own, and then put
 together (flash-decoding, Dao et al. 2023). No mask is read: the position on the device says how far the cache is full.
-Meanwhile the memory has little to do, so the weights of the product that follows are brought nearer.
 """
 
 import torch
@@ -10,29 +9,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from perfsuite.strategies._triton_products import ask_ahead
-
 STRETCH = 128
-BYTES_AHEAD = 8 * 2**20
-"""How much of the weights that follow is asked for."""
-_THREADS = 128
-_CHUNK = 512  # bytes of the following weights that one thread asks for
 
 
-def attend(
-    query: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    position: Tensor,
-    scale: float,
-    window: int,
-    following: Tensor | None = None,
-    bytes_ahead: int = BYTES_AHEAD,
-) -> Tensor:
+def attend(query: Tensor, keys: Tensor, values: Tensor, position: Tensor, scale: float, window: int) -> Tensor:
     """Attention of queries [B, heads, 1, D] at `position` ([1], int64) over a cache [B, groups, L, D]: like them.
 
-    Each query sees the last `window` positions up to its own; 0 is all of them. The first `bytes_ahead` of `following`
-    are asked for meanwhile.
+    Each query sees the last `window` positions up to its own; 0 is all of them.
     """
     batch, heads, _, size = query.shape
     groups, length = keys.shape[1], keys.shape[2]
@@ -41,12 +24,9 @@ def attend(
     out = torch.empty_like(query)  # contiguous, as the query is
     partial = query.new_empty((batch * heads, stretches, size), dtype=torch.float32)
     scales = query.new_empty((batch * heads, stretches, 2), dtype=torch.float32)
-    ahead = query if following is None else following
-    asked = 0 if following is None else min(bytes_ahead, ahead.numel() * ahead.element_size())
-    asking = asked // (batch * heads * _THREADS * _CHUNK)
-    _stretch[(batch * heads, stretches + asking)](
-        query, keys, values, position, partial, scales, ahead, scale, window, length, stretches,
-        heads // groups, size, STRETCH, _CHUNK, num_warps=4,
+    _stretch[(batch * heads, stretches)](
+        query, keys, values, position, partial, scales, scale, window, length, stretches,
+        heads // groups, size, STRETCH, num_warps=4,
     )  # fmt: skip
     _put_together[(batch * heads,)](
         partial, scales, out, stretches, size, triton.next_power_of_2(stretches), num_warps=4
@@ -56,14 +36,11 @@ def attend(
 
 @triton.jit
 def _stretch(
-    query, keys, values, position, partial, scales, ahead, scale, window, length, stretches,
-    SHARE: tl.constexpr, SIZE: tl.constexpr, STRETCH: tl.constexpr, CHUNK: tl.constexpr,
+    query, keys, values, position, partial, scales, scale, window, length, stretches,
+    SHARE: tl.constexpr, SIZE: tl.constexpr, STRETCH: tl.constexpr,
 ):  # fmt: skip
     head = tl.program_id(0)
     stretch = tl.program_id(1)
-    if stretch >= stretches:
-        ask_ahead(ahead, (stretch - stretches) * tl.num_programs(0) + head, CHUNK)
-        return
     full = tl.load(position) + 1
     channel = tl.arange(0, SIZE)
     place = stretch * STRETCH + tl.arange(0, STRETCH)

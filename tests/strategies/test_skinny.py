@@ -101,7 +101,5 @@ def test_the_kernels_attend_to_what_the_cache_holds(shape, position, window):
     )
     keys[:, :, ~seen] = torch.nan  # what is not seen must not matter
     at = torch.tensor([position], device="cuda")
-    following = torch.randn((4096, 1024), device="cuda").half()
-    for ahead in (None, following):
-        ours = kernels.attend(query, keys, values, at, size**-0.5, window, ahead).double()
-        assert (ours - exact).norm() / exact.norm() < 0.001
+    ours = kernels.attend(query, keys, values, at, size**-0.5, window).double()
+    assert (ours - exact).norm() / exact.norm() < 0.001
