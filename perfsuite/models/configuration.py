@@ -10,7 +10,7 @@ from transformers import AutoConfig
 
 from perfsuite.core.errors import ModelLoadError
 from perfsuite.core.workload import ModelSpec
-from perfsuite.models.presets import names, preset
+from perfsuite.models.presets import names, packaged_weights, preset
 
 CONFIG_ERRORS = (OSError, ValueError, KeyError, TypeError, ImportError, StrictDataclassError)
 """What transformers raises on a name, folder or config.json that it cannot use."""
@@ -25,7 +25,7 @@ def read_config(spec: ModelSpec) -> Any:
     _check_folder(spec.name)
     try:
         config = AutoConfig.from_pretrained(
-            location(spec.name), revision=spec.revision or "main", trust_remote_code=spec.trust_remote_code
+            location(spec), revision=spec.revision or "main", trust_remote_code=spec.trust_remote_code
         )
     except CONFIG_ERRORS as error:
         raise load_error(spec, error) from error
@@ -33,10 +33,11 @@ def read_config(spec: ModelSpec) -> Any:
     return config
 
 
-def location(name: str) -> str:
-    """What transformers is given: the folder if there is one, else the name as a Hugging Face id."""
-    folder = Path(name).expanduser()
-    return str(folder) if folder.is_dir() else name
+def location(spec: ModelSpec) -> str:
+    """What transformers is given: the folder of packaged weights, or the folder if there is one, else the hub's id."""
+    packaged = packaged_weights(spec)
+    folder = packaged.parent if packaged else Path(spec.name).expanduser()
+    return str(folder) if folder.is_dir() else spec.name
 
 
 def _check_folder(name: str) -> None:
@@ -66,7 +67,9 @@ def load_error(spec: ModelSpec, error: BaseException) -> ModelLoadError:
     if not isinstance(error, (OSError, ValueError)) or not first:
         first = f"{type(error).__name__}: {first}"
     folder = Path(spec.name).expanduser().is_dir()
-    if "trust_remote_code" in text:
+    if packaged_weights(spec):
+        why = f"the weights that come with perfsuite cannot be loaded: {first}; install perfsuite again"
+    elif "trust_remote_code" in text:
         why = "it brings code of its own; if you trust that code, allow it with --perf-trust-remote-code"
     elif "gated repo" in text:
         why = "access is restricted; ask for it on the model's page, then log in with: hf auth login"

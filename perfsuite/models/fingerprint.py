@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from perfsuite.core.workload import ModelSpec
-from perfsuite.models.presets import preset
+from perfsuite.models.presets import packaged_weights, preset
 
 _DIGITS = 16
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
@@ -20,12 +20,13 @@ def fingerprint(spec: ModelSpec, *, commit: str | None, weights: str | None) -> 
     """16 hexadecimal digits of the architecture and the weights' origin; the dtype is not part of it.
 
     `commit` is what the hub resolved the revision to, `weights` the origin when they are not the model's own. The
-    weights of a folder are known by their files' names and sizes, those of a Hugging Face id by name and commit.
+    weights of a preset are known by their file's content, those of a folder by their files' names and sizes, those of a
+    Hugging Face id by name and commit.
     """
     folder = Path(spec.name).expanduser()
     published = {"id": spec.name, "commit": commit or spec.revision}
     architecture = _architecture(spec, folder) or published
-    origin = weights or (_weight_files(folder) if folder.is_dir() else published)
+    origin = weights or _packaged(spec) or (_weight_files(folder) if folder.is_dir() else published)
     text = json.dumps([architecture, origin], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
@@ -40,6 +41,12 @@ def _architecture(spec: ModelSpec, folder: Path) -> Mapping[str, object] | None:
     else:
         return None
     return {key: value for key, value in written.items() if key not in _NOT_ARCHITECTURE}
+
+
+def _packaged(spec: ModelSpec) -> str | None:
+    """The digest of the weights that come with the package; `None` for every model that has none there."""
+    file = packaged_weights(spec)
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file else None
 
 
 def _weight_files(folder: Path) -> list[tuple[str, int]]:

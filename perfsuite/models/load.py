@@ -1,4 +1,4 @@
-"""Owns how a ModelSpec becomes a model on its device: presets and dummy weights drawn there, real weights read.
+"""Owns how a ModelSpec becomes a model on its device: dummy weights drawn there, real weights read.
 
 It imports torch and transformers; only what runs a model imports it.
 """
@@ -19,7 +19,7 @@ from perfsuite.core.workload import ModelFacts, ModelSpec
 from perfsuite.models.configuration import CONFIG_ERRORS, load_error, location, read_config
 from perfsuite.models.device import find_device, free_bytes
 from perfsuite.models.fingerprint import fingerprint
-from perfsuite.models.presets import positions_in, preset
+from perfsuite.models.presets import packaged_weights, positions_in, preset
 from perfsuite.models.work import work_of
 
 DUMMY_SEED = 0
@@ -54,7 +54,8 @@ class LoadedModel:
 def load(spec: ModelSpec) -> LoadedModel:
     """The model that `spec` names, ready to run.
 
-    Presets, and any model with load format 'dummy', get weights drawn from a fixed seed directly on the device.
+    Presets without weights of their own, and any model with load format 'dummy', get weights drawn from a fixed seed
+    directly on the device.
     Raises ModelLoadError for what cannot be loaded, OptionError for a device that is not there and
     StrategyUnavailableError for a quantization.
     """
@@ -110,7 +111,7 @@ def _place(spec: ModelSpec, config: Any, dtype: torch.dtype, device: torch.devic
 
 
 def _is_dummy(spec: ModelSpec) -> bool:
-    return spec.load_format == "dummy" or preset(spec.name) is not None
+    return spec.load_format == "dummy" or (preset(spec.name) is not None and packaged_weights(spec) is None)
 
 
 def _draw(spec: ModelSpec, config: Any, dtype: torch.dtype, device: torch.device) -> Any:
@@ -122,7 +123,7 @@ def _draw(spec: ModelSpec, config: Any, dtype: torch.dtype, device: torch.device
 
 def _read(spec: ModelSpec, config: Any, dtype: torch.dtype) -> Any:
     model, report = _AutoModel.from_pretrained(
-        location(spec.name),
+        location(spec),
         config=config,
         revision=spec.revision or "main",
         dtype=dtype,

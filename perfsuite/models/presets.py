@@ -1,7 +1,8 @@
 """Owns what is known of a model before anything is loaded: the presets, and how long a sequence may be.
 
-A preset is a shape only, its weights are drawn at random when it is loaded: for a dense model latency does not depend
-on their values. The shapes are those of `config.json` in the Hugging Face repository that `Preset.source` names.
+Most presets are a shape only, their weights are drawn at random when they are loaded: for a dense model latency does
+not depend on their values. The shapes are those of `config.json` in the Hugging Face repository that `Preset.source`
+names. `tiny` is the embedded model: its weights are trained and come with the package (docs/tiny-model.md).
 This file imports neither torch nor transformers.
 """
 
@@ -12,18 +13,22 @@ from pathlib import Path
 from types import MappingProxyType
 
 from perfsuite.core.errors import OptionError
-from perfsuite.core.workload import Workload
+from perfsuite.core.workload import ModelSpec, Workload
 
 _LENGTH_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """A model's shape: `config` is what its config.json says, `source` where that was published."""
+    """A model's shape: `config` is what its config.json says, `source` where that was published.
+
+    `weights` is the file that holds its trained weights; `None`: they are drawn.
+    """
 
     name: str
     source: str
     config: Mapping[str, object]
+    weights: Path | None = None
 
 
 def _llama(**changes: object) -> Mapping[str, object]:
@@ -41,23 +46,14 @@ def _llama(**changes: object) -> Mapping[str, object]:
     return MappingProxyType({**shared, **changes})
 
 
-_TINY = Preset(
-    name="tiny",
-    source="perfsuite",
-    config=_llama(
-        vocab_size=320,  # 256 bytes, then special tokens
-        initializer_range=0.1,  # at 0.02 so small a model repeats its last token whatever came before
-        hidden_size=128,
-        intermediate_size=352,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=1024,
-        tie_word_embeddings=True,
-        bos_token_id=256,
-        eos_token_id=257,
-    ),
-)
+def _embedded(name: str) -> Preset:
+    """The model that lies in a folder of this package, config.json and weights, as any Hugging Face folder does."""
+    folder = Path(__file__).parent / name
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return Preset(name=name, source="perfsuite", config=MappingProxyType(config), weights=folder / "model.safetensors")
+
+
+_TINY = _embedded("tiny")
 
 _TINYLLAMA = Preset(
     name="tinyllama-1.1b",
@@ -164,6 +160,12 @@ _PRESETS = MappingProxyType(
 def preset(name: str) -> Preset | None:
     """The preset of that name, `None` if there is none."""
     return _PRESETS.get(name)
+
+
+def packaged_weights(spec: ModelSpec) -> Path | None:
+    """The file of trained weights that comes with the package; `None` for all other models and for dummy weights."""
+    found = preset(spec.name)
+    return found.weights if found and spec.load_format != "dummy" else None
 
 
 def names() -> tuple[str, ...]:

@@ -63,22 +63,22 @@ def test_a_preset_loads_frozen_and_in_eval_mode():
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
     assert loaded.eos_token_ids == (257,)
     facts = loaded.facts
-    assert (facts.vocabulary, facts.positions, facts.parameters) == (320, 1024, 779_392)
-    assert (facts.dtype, facts.device, loaded.weight_bytes) == ("float32", "cpu", 4 * 779_392)
+    assert (facts.vocabulary, facts.positions, facts.parameters) == (258, 1024, 771_456)
+    assert (facts.dtype, facts.device, loaded.weight_bytes) == ("float32", "cpu", 4 * 771_456)
 
 
 def test_dummy_weights_are_the_same_each_time_and_leave_the_random_state_alone():
     torch.manual_seed(7)
     expected_draw = torch.rand(1)
     torch.manual_seed(7)
-    first = load(cpu("tiny")).model.state_dict()
+    first = load(cpu("tiny", load_format="dummy")).model.state_dict()
     assert torch.equal(torch.rand(1), expected_draw)
-    second = load(cpu("tiny")).model.state_dict()
+    second = load(cpu("tiny", load_format="dummy")).model.state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_dummy_weights_are_normal_and_norms_are_one():
-    weights = load(cpu("tiny")).model.state_dict()
+    weights = load(cpu("tiny", load_format="dummy")).model.state_dict()
     drawn = weights["model.layers.0.mlp.up_proj.weight"]
     assert drawn.mean().abs() < 0.002
     assert drawn.std() == pytest.approx(0.1, rel=0.02)
@@ -249,13 +249,14 @@ def test_running_out_of_device_memory_names_the_sizes(monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_config", exhaust)
-    assert "out of memory: the weights take 3 MiB" in problem_with(cpu("tiny"))
+    assert "out of memory: the weights take 3 MiB" in problem_with(cpu("tiny", load_format="dummy"))
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_on_a_gpu_a_preset_is_drawn_there_in_half_precision():
-    loaded = load(ModelSpec(name="tiny"))
+@pytest.mark.parametrize("load_format", ["auto", "dummy"])
+def test_on_a_gpu_a_preset_is_in_half_precision_whether_drawn_or_read(load_format):
+    loaded = load(ModelSpec(name="tiny", load_format=load_format))
     assert loaded.facts.dtype == "float16"
     assert {tensor.device.type for tensor in [*loaded.model.parameters(), *loaded.model.buffers()]} == {"cuda"}
     assert loaded.model.model.rotary_emb.inv_freq.dtype == torch.float32

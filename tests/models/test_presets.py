@@ -9,8 +9,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from perfsuite.core.errors import OptionError
-from perfsuite.core.workload import Workload
-from perfsuite.models.presets import check_positions, names, positions_in, positions_of, preset
+from perfsuite.core.workload import ModelSpec, Workload
+from perfsuite.models.presets import check_positions, names, packaged_weights, positions_in, positions_of, preset
 
 PUBLISHED_PARAMETERS = {
     "tinyllama-1.1b": 1_100_048_384,
@@ -39,8 +39,10 @@ def test_the_rotary_base_of_a_preset_reaches_the_model(name, theta):
     assert shape_of(name).config.rope_parameters["rope_theta"] == theta
 
 
-def test_tiny_fits_into_two_megabytes_of_half_precision():
-    assert sum(parameter.numel() for parameter in shape_of("tiny").parameters()) * 2 <= 2_000_000
+def test_only_tiny_comes_with_weights_unless_dummy_ones_are_asked_for():
+    assert [name for name in names() if packaged_weights(ModelSpec(name=name))] == ["tiny"]
+    assert packaged_weights(ModelSpec(name="tiny", load_format="dummy")) is None
+    assert packaged_weights(ModelSpec(name="./tiny")) is None
 
 
 def test_no_preset_attends_through_a_sliding_window():

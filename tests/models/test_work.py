@@ -97,10 +97,10 @@ def test_quantized_weights_count_with_the_bytes_they_really_take():
 
 
 def test_a_loaded_model_says_its_work_among_its_facts():
-    """128 wide, 4 layers, 4 heads of 32, 2 of them with keys and values; 320 tokens, the table is the head."""
+    """128 wide, 4 layers, 4 heads of 32, 2 of them with keys and values; 258 tokens, the table is the head."""
     work = load(ModelSpec(name="tiny", device="cpu")).facts.work
     layer = 2 * 128 * 128 + 2 * 128 * 64 + 3 * 128 * 352
     assert work.token_flops == 2 * 4 * layer
-    assert work.head_flops == 2 * 320 * 128
-    assert work.weight_bytes == 4 * (4 * (layer + 2 * 128) + 128 + 320 * 128)
+    assert work.head_flops == 2 * 258 * 128
+    assert work.weight_bytes == 4 * (4 * (layer + 2 * 128) + 128 + 258 * 128)
     assert work.attention == (Attention(layers=4, kv_bytes=2 * 2 * 32 * 4, pair_flops=4 * 4 * 32),)

@@ -126,7 +126,7 @@ def test_draws_of_successive_steps_rows_and_seeds_differ(tiny):
         asked = request(output_tokens=8, rows=4, sampling=SamplingParams(temperature=1e6, seed=seed))
         draws += [token for row in answer(tiny, asked) for token in row]
     assert len(draws) == 128
-    assert len(set(draws)) > 80  # of 320 equally likely ids about 106 are expected; one draw repeated gives a few
+    assert len(set(draws)) > 80  # of 258 equally likely ids about 101 are expected; one draw repeated gives a few
 
 
 @pytest.mark.gpu

@@ -12,11 +12,12 @@ from perfsuite.core.recording import Memory
 from perfsuite.core.sample import Request
 from perfsuite.core.workload import DEFAULT_SAMPLING, ModelSpec, SamplingParams, Workload
 from perfsuite.measure.strategy import opened
+from perfsuite.models.alphabet import encode
 from perfsuite.strategies.eager import EagerForward, EagerStrategy
 from tests.strategies.families import FAMILIES, small_model
 
 TINY = ModelSpec(name="tiny", device="cpu")
-PROMPTS = (tuple(range(10, 30)), tuple(range(200, 220)))
+PROMPTS = (encode("def area(self, width"), encode("for name in sorted(n"))
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_its_evidence_notes_attention_and_dtype(tiny):
 
 
 def test_on_a_cpu_it_knows_its_weights_and_no_device_memory(tiny):
-    assert tiny.memory() == Memory(weights=4 * 779_392)
+    assert tiny.memory() == Memory(weights=4 * 771_456)
     assert tiny.device_ns() is None
 
 
