@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 HALVINGS = 60
+TOO_SMALL_TO_SEARCH = 1e-3
+"""Nats within which the likelihood is bounded instead of maximised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,7 +28,7 @@ class Cells:
 
 
 def best_log_likelihood(counts: Floats, cells: Cells) -> float:
-    """The largest log-likelihood of the counts [k] that any distribution within the slack gives them.
+    """The largest log-likelihood of the counts [k] that any distribution within the slack gives them, or a hair more.
 
     -inf if something was drawn that has probability 0. Maximises sum n e - n log(sum p exp(e)), which is concave: e is
     log(share / p) + c, clipped, where c is the logarithm of the normaliser; c is found by halving.
@@ -36,14 +38,16 @@ def best_log_likelihood(counts: Floats, cells: Cells) -> float:
         return -math.inf
     if not drawn.any():
         return 0.0
+    most = 2 * float(cells.slack.max() * counts.sum())
+    if most < TOO_SMALL_TO_SEARCH:
+        return float((counts[drawn] * cells.log_p[drawn]).sum()) + most
     shift, log_normaliser = _closest(counts, cells)
     return float((counts[drawn] * (cells.log_p + shift)[drawn]).sum() - counts.sum() * log_normaliser)
 
 
 def _closest(counts: Floats, cells: Cells) -> tuple[Floats, float]:
+    """The shift that makes the counts likeliest, and the logarithm of its normaliser."""
     widest = float(cells.slack.max())
-    if widest == 0:
-        return np.zeros_like(cells.log_p), 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
         wanted = np.log(counts / counts.sum()) - cells.log_p
     wanted = np.where(counts > 0, wanted, -np.inf)

@@ -24,14 +24,15 @@ Mask = NDArray[np.bool_]
 class Context:
     """What one draw depends on: logits [V], the row's own ids and the parameters.
 
-    `others` are the ids of the other rows of the batch, on which nothing must depend; `precision` is the sampler's.
+    `others` are the ids of the other rows of the batch, the row before first; nothing must depend on them. `precision`
+    is the sampler's.
     """
 
     logits: Floats
     params: SamplingParams
     prompt: tuple[int, ...] = ()
     generated: tuple[int, ...] = ()
-    others: tuple[int, ...] = ()
+    others: tuple[tuple[int, ...], ...] = ()
     precision: Precision = field(default_factory=Precision)
 
     @property

@@ -40,7 +40,8 @@ class Precision:
         """
         finite = np.where(np.isfinite(scores), scores, 0.0)
         rounded = ROUNDINGS_OF_A_SCORE * np.abs(finite) + np.abs(finite - scores.max()) + 2
-        return UNIT_ROUNDOFF[self.dtype] * rounded + self.logit_error * gain
+        errors: NDArray[np.float64] = UNIT_ROUNDOFF[self.dtype] * rounded + self.logit_error * gain
+        return errors
 
     def sum_error(self, terms: int) -> float:
         """How far a cumulated probability of so many terms may be off: one float32 rounding each, one to the dtype."""

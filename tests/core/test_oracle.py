@@ -145,7 +145,7 @@ def test_of_two_equal_largest_logits_greedy_may_take_either():
 
 def test_the_penalty_falls_on_prompt_and_generated_ids_once_each():
     params = SamplingParams(repetition_penalty=2.0)
-    found = next_token(context([4.0, -1.0, 3.0, 1.0], params, prompt=(0, 0), generated=(1,), others=(2,)))
+    found = next_token(context([4.0, -1.0, 3.0, 1.0], params, prompt=(0, 0), generated=(1,), others=((2,),)))
     assert found.scores.tolist() == [2.0, -2.0, 3.0, 1.0]
 
 
