@@ -30,9 +30,8 @@ Sampler = Callable[[Tensor, Tensor, SamplingParams, torch.Generator], Tensor]
 
 COPIES = 96
 """How many rows of a batch ask the same question; rows are independent draws, which is checked first."""
-LEAST_ROUNDS = 3
-ROUNDS = 24
-"""Rounds of draws after which what is still open stays open."""
+LOOKS = (2, 4, 8, 16)
+"""Rounds of draws after which they are looked at; what is open after the last stays open."""
 FLAT_VOCABULARY = 64
 
 
@@ -119,12 +118,13 @@ class _Examiner:
         asked = questions(self._seed)
         tallies = [[tally(question.context(row)) for row in range(question.rows)] for question in asked]
         undecided: tuple[str, ...] = ()
-        for count in range(1, ROUNDS + 1):
+        for count in range(1, LOOKS[-1] + 1):
             tallies = [self._drawn(question, rows) for question, rows in zip(asked, tallies, strict=True)]
-            finding = check_draws([one for rows in tallies for one in rows], looks=ROUNDS)
-            if finding.problems or (finding.is_decided and count >= LEAST_ROUNDS):
-                return finding.problems
-            undecided = finding.open
+            if count in LOOKS:
+                finding = check_draws([one for rows in tallies for one in rows], looks=len(LOOKS))
+                if finding.is_decided:
+                    return finding.problems
+                undecided = finding.open
         draws = sum(one.draws for rows in tallies for one in rows)
         return tuple(
             Problem(property=Property.EFFECT, finding=f"{draws} draws could not exclude that {name}")

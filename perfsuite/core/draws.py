@@ -11,7 +11,7 @@ from perfsuite.core.misreadings import Misreading, misreadings
 from perfsuite.core.oracle import Context, Floats, Mask, NextToken, log_normalised, next_token
 from perfsuite.core.problem import Property
 
-NEGLIGIBLE = 1e-4
+NEGLIGIBLE = 5e-3
 """Nats per draw below which two distributions count as one: a thousand draws could not tell them apart."""
 IMPOSSIBLE = -50.0
 """What stands for the logarithm of 0 where misreadings are ranked by how much they explain."""
@@ -21,11 +21,14 @@ IMPOSSIBLE = -50.0
 class Rival:
     """A misreading beside the truth, over the tokens on whose place neither leaves any doubt (`space`).
 
-    Both are conditional on that space, so that a draw outside of it counts for nothing.
+    Both are conditional on that space, so that a draw outside of it counts for nothing. `nats` is what one draw tells
+    on average for the truth and against the misreading; infinite if it can exclude it.
     """
 
     name: str
     property: Property
+    is_subtle: bool
+    nats: float
     space: Mask
     truth: Cells
     rival: Cells
@@ -52,10 +55,10 @@ class Tally:
         return Tally(context=self.context, token=self.token, rivals=self.rivals, counts=self.counts + more)
 
 
-def tally(context: Context, ids: Iterable[int] = (), *, with_rivals: bool = True) -> Tally:
-    """The draws `ids` at a context, beside every misreading that can be told from the truth there."""
+def tally(context: Context, ids: Iterable[int] = (), more: Iterable[Misreading] = ()) -> Tally:
+    """The draws `ids` at a context, beside every misreading, and `more`, that can be told from the truth there."""
     token = next_token(context)
-    found = (_rival(token, misreading) for misreading in misreadings(context)) if with_rivals else ()
+    found = (_rival(token, misreading) for misreading in (*misreadings(context), *more))
     rivals = tuple(rival for rival in found if rival is not None)
     return Tally(context=context, token=token, rivals=rivals, counts=np.zeros(len(context.logits))).added(ids)
 
@@ -66,7 +69,7 @@ def certain_cells(token: NextToken) -> Cells:
 
 
 def _cells(token: NextToken, kept: Mask) -> Cells:
-    return Cells(log_p=log_normalised(token.scores, kept), slack=np.where(kept, token.errors, 0.0))
+    return Cells(log_p=log_normalised(token.scores, kept), slack=np.where(kept, token.slack, 0.0))
 
 
 def _rival(token: NextToken, misreading: Misreading) -> Rival | None:
@@ -77,9 +80,18 @@ def _rival(token: NextToken, misreading: Misreading) -> Rival | None:
         return None
     truth, rival = _cells(token, kept), _cells(misreading.token, rival_kept)
     blurred = 2 * float(max(truth.slack.max(), rival.slack.max()))
-    if not (kept & ~rival_kept).any() and _divergence(truth, rival) < NEGLIGIBLE + blurred:
+    nats = math.inf if (kept & ~rival_kept).any() else _divergence(truth, rival) - blurred
+    if nats < NEGLIGIBLE:
         return None
-    return Rival(name=misreading.name, property=misreading.property, space=space, truth=truth, rival=rival)
+    return Rival(
+        name=misreading.name,
+        property=misreading.property,
+        is_subtle=misreading.is_subtle,
+        nats=nats,
+        space=space,
+        truth=truth,
+        rival=rival,
+    )
 
 
 def _divergence(truth: Cells, rival: Cells) -> float:

@@ -52,7 +52,7 @@ def dependence(kind: str, pairs: Sequence[Pair], *, alarm: float) -> Problem | N
     if not fields:
         return None
     counts = np.bincount(fields, minlength=CLASSES**2).astype(float)
-    slack = max(float(first.token.errors.max() + second.token.errors.max()) for first, second in pairs)
+    slack = max(float(first.token.slack.max() + second.token.slack.max()) for first, second in pairs)
     even = Cells(log_p=np.full(CLASSES**2, -2 * math.log(CLASSES)), slack=np.full(CLASSES**2, slack))
     log_chance = log_chance_of_misfit(counts, even)
     if log_chance >= math.log(alarm):

@@ -26,11 +26,15 @@ from perfsuite.core.workload import SamplingParams
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Misreading:
-    """One wrong way to read the parameters, and the distribution of the next token that it leads to."""
+    """One wrong way to read the parameters, and the distribution of the next token that it leads to.
+
+    A subtle one is a degree of wrongness rather than a mistake: it is shown where it shows, but nobody waits for it.
+    """
 
     name: str
     property: Property
     token: NextToken
+    is_subtle: bool = False
 
 
 def misreadings(context: Context) -> tuple[Misreading, ...]:
@@ -42,7 +46,15 @@ def misreadings(context: Context) -> tuple[Misreading, ...]:
         Misreading(name=name, property=Property.EFFECT, token=next_token(replace(context, params=other)))
         for name, other in _other_params(params)
     )
-    return (*changed, *_wrong_cuts(context), *_wrong_penalties(context), *_wrong_order(context))
+    return (*changed, *_inexact(context), *_wrong_cuts(context), *_wrong_penalties(context), *_wrong_order(context))
+
+
+def _inexact(context: Context) -> Iterator[Misreading]:
+    for change, factor in (("too high", 1.1), ("too low", 1 / 1.1)):
+        params = replace(context.params, temperature=context.params.temperature * factor)
+        token = next_token(replace(context, params=params))
+        name = f"the temperature is 10 % {change}"
+        yield Misreading(name=name, property=Property.EFFECT, token=token, is_subtle=True)
 
 
 def _other_params(params: SamplingParams) -> Iterator[tuple[str, SamplingParams]]:
@@ -52,8 +64,6 @@ def _other_params(params: SamplingParams) -> Iterator[tuple[str, SamplingParams]
         yield "temperature is ignored", replace(params, temperature=1.0)
         yield "temperature is applied twice", replace(params, temperature=params.temperature**2)
         yield "logits are multiplied by the temperature", replace(params, temperature=1 / params.temperature)
-    yield "the temperature is 10 % too high", replace(params, temperature=params.temperature * 1.1)
-    yield "the temperature is 10 % too low", replace(params, temperature=params.temperature / 1.1)
     if params.top_k:
         yield "top-k is ignored", replace(params, top_k=0)
         yield "top-k keeps one token too many", replace(params, top_k=params.top_k + 1)

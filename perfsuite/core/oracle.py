@@ -44,13 +44,15 @@ class Context:
 class NextToken:
     """The distribution of one next token over V ids.
 
-    `scores` are the logits after penalty and temperature, up to `errors` off. Every correct sampler can draw what is
+    `scores` are the logits after penalty and temperature, up to `errors` off where they are compared with a boundary,
+    and up to `slack` where they are turned into probabilities. Every correct sampler can draw what is
     `required` and none what is not `allowed`; `kept` are the tokens that the definition keeps to the letter, those
     tied at a boundary included.
     """
 
     scores: Floats
     errors: Floats
+    slack: Floats
     required: Mask
     allowed: Mask
     kept: Mask
@@ -77,14 +79,19 @@ def from_scores(penalised_scores: Floats, params: SamplingParams, precision: Pre
     """Temperature, top-k and top-p on scores [V] after the penalty; temperature 0 or top-k 1 is greedy."""
     gain = max(params.repetition_penalty, 1 / params.repetition_penalty)
     if params.is_greedy:
-        return _greedy(penalised_scores, precision.score_errors(penalised_scores, gain))
+        return _greedy(penalised_scores, precision.boundary_errors(penalised_scores, gain))
     scores = penalised_scores / params.temperature
-    errors = precision.score_errors(scores, gain / params.temperature)
+    errors = precision.boundary_errors(scores, gain / params.temperature)
     bounds = _Bounds(low=scores - errors, high=scores + errors)
     required, allowed = _top_k(bounds, params.top_k)
     required, allowed = _top_p(bounds, required, allowed, params.top_p, precision)
     return NextToken(
-        scores=scores, errors=errors, required=required, allowed=allowed, kept=kept_by_definition(scores, params)
+        scores=scores,
+        errors=errors,
+        slack=precision.frequency_errors(scores, gain / params.temperature),
+        required=required,
+        allowed=allowed,
+        kept=kept_by_definition(scores, params),
     )
 
 
@@ -143,7 +150,7 @@ def _greedy(scores: Floats, errors: Floats) -> NextToken:
     required = allowed if allowed.sum() == 1 else np.zeros_like(allowed)
     first = np.zeros_like(allowed)
     first[scores.argmax()] = True
-    return NextToken(scores=scores, errors=errors, required=required, allowed=allowed, kept=first)
+    return NextToken(scores=scores, errors=errors, slack=errors, required=required, allowed=allowed, kept=first)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,11 +1,13 @@
 """Owns what one session says about one cell."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from perfsuite.core.canary import CanaryReading
+from perfsuite.core.codec import ADDED_LATER
 from perfsuite.core.matrix import Cell
 from perfsuite.core.sample import Failure, Phase, Sample
+from perfsuite.core.sampling_check import SamplingCheck
 
 ENVIRONMENT_KEYS = ("device", "model", "dtype", "torch", "cuda", "driver", "threads", "warm-up", "block")
 """What can be among the keys that must agree; which of them are there depends on the device."""
@@ -101,6 +103,7 @@ class Recording:
     `started_at` is ISO 8601 in UTC. `warmups` were taken before the samples and enter no statistic.
     `canaries` hold one reading per block and canary.
     `injected_slowdown` is the fraction by which perfsuite itself slowed the strategy to prove the gate (0: not).
+    `sampling` is what the session's sampling check found; `None` in recordings of a time without it.
     """
 
     cell: Cell
@@ -115,6 +118,7 @@ class Recording:
     failures: tuple[Failure, ...] = ()
     canaries: tuple[CanaryReading, ...] = ()
     injected_slowdown: float = 0.0
+    sampling: SamplingCheck | None = field(default=None, metadata={ADDED_LATER: True})
 
     def of_phase(self, phase: Phase) -> tuple[Sample, ...]:
         return tuple(sample for sample in self.samples if sample.phase is phase)

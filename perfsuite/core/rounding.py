@@ -23,24 +23,35 @@ SAFETY = 2.0
 class Precision:
     """How exactly a sampler is taken to compute: in `dtype`, from logits that are up to `logit_error` off (absolute).
 
-    Sums are accumulated in float32 at least, as kernels for half precision do.
+    Sums are accumulated in float32 at least, as kernels for half precision do. `blur` is the part of the logits' error
+    that shifts probabilities; by default all of it. Where draws and logits come from the same pass it is 0: such a pass
+    may at most choose another kernel, which moves a token across a boundary long before it changes a frequency.
     """
 
     dtype: str = "float32"
     logit_error: float = 0.0
+    blur: float | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in UNIT_ROUNDOFF:
             raise ValueError(f"dtype {self.dtype!r} is none of {', '.join(UNIT_ROUNDOFF)}")
 
-    def score_errors(self, scores: NDArray[np.float64], gain: float) -> NDArray[np.float64]:
-        """How far each finite score [V] may be off; `gain` is how much the parameters enlarge an error of a logit.
+    def boundary_errors(self, scores: NDArray[np.float64], gain: float) -> NDArray[np.float64]:
+        """How far each finite score [V] may be off; `gain` is how much the parameters enlarge an error of a logit."""
+        return self._rounding(scores) + self.logit_error * gain
+
+    def frequency_errors(self, scores: NDArray[np.float64], gain: float) -> NDArray[np.float64]:
+        """How far the logarithm of each probability [V] may be off, before they are made to sum to 1."""
+        return self._rounding(scores) + (self.logit_error if self.blur is None else self.blur) * gain
+
+    def _rounding(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What arithmetic in the dtype does to exact logits.
 
         A softmax rounds three times more: the difference of a score to the largest, its exponential and the quotient.
         """
         finite = np.where(np.isfinite(scores), scores, 0.0)
         rounded = ROUNDINGS_OF_A_SCORE * np.abs(finite) + np.abs(finite - scores.max()) + 2
-        errors: NDArray[np.float64] = UNIT_ROUNDOFF[self.dtype] * rounded + self.logit_error * gain
+        errors: NDArray[np.float64] = UNIT_ROUNDOFF[self.dtype] * rounded
         return errors
 
     def sum_error(self, terms: int) -> float:

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfsuite.core.draws import LogOdds, Tally, certain_cells, log_odds
+from perfsuite.core.draws import LogOdds, Rival, Tally, certain_cells, log_odds
 from perfsuite.core.likelihood import log_chance_of_misfit, pooled
 from perfsuite.core.problem import FALSE_ALARM, SHARES, Problem, Property
 from perfsuite.core.workload import SamplingParams
 
 CELLS = 24
 """Outcomes that the distribution check tells apart at one context."""
+REPEATED = 8
+"""Draws at one context below which they say nothing of its distribution by themselves."""
 MISSED = 1e-3
 """Chance that a misreading which is at work is taken for excluded."""
 
@@ -64,11 +66,12 @@ def _outside(tally: Tally, token: int) -> str:
 
 def distribution(tallies: Sequence[Tally], *, alarm: float) -> tuple[Problem, ...]:
     """Draws that fit the oracle so badly that chance does it in less than `alarm` of all calls; the worst context."""
-    chances = [_log_chance(tally) for tally in tallies]
-    if not chances or min(chances) >= math.log(alarm / len(tallies)):
+    repeated = [tally for tally in tallies if tally.draws >= REPEATED]
+    chances = [_log_chance(tally) for tally in repeated]
+    if not chances or min(chances) >= math.log(alarm / len(repeated)):
         return ()
     worst = int(np.argmin(chances))
-    return (Problem(property=Property.DISTRIBUTION, finding=_misfit(tallies[worst], chances[worst])),)
+    return (Problem(property=Property.DISTRIBUTION, finding=_misfit(repeated[worst], chances[worst])),)
 
 
 def _log_chance(tally: Tally) -> float:
@@ -95,29 +98,30 @@ def effect(tallies: Sequence[Tally], *, alarm: float) -> Finding:
     Draws of all contexts count together. The chance to name any misreading of a correct sampler is at most `alarm`
     however often one looks; that of excluding one that is at work is at most `MISSED`.
     """
-    odds, properties = _odds_by_name(tallies)
+    odds, rivals = _odds_by_name(tallies)
     limit = math.log(max(len(odds), 1) / alarm)
     shown = sorted((name for name in odds if odds[name].for_rival >= limit), key=lambda name: -odds[name].explained)
     draws = sum(tally.draws for tally in tallies)
     problems = tuple(
         Problem(
-            property=properties[name],
+            property=rivals[name].property,
             finding=f"{name}: that explains {draws} draws {_times(odds[name].explained)} better than the parameters do",
         )
         for name in shown[:1]
     )
-    open_ = tuple(name for name in odds if name not in shown and odds[name].for_truth < math.log(1 / MISSED))
-    return Finding(problems=problems, open=open_, told=tuple(odds))
+    plain = [name for name in odds if not rivals[name].is_subtle]
+    open_ = tuple(name for name in plain if name not in shown and odds[name].for_truth < math.log(1 / MISSED))
+    return Finding(problems=problems, open=open_, told=tuple(plain))
 
 
-def _odds_by_name(tallies: Iterable[Tally]) -> tuple[dict[str, LogOdds], dict[str, Property]]:
+def _odds_by_name(tallies: Iterable[Tally]) -> tuple[dict[str, LogOdds], dict[str, Rival]]:
     odds: dict[str, LogOdds] = {}
-    properties: dict[str, Property] = {}
+    rivals: dict[str, Rival] = {}
     for tally in tallies:
         for rival in tally.rivals:
             odds[rival.name] = odds.get(rival.name, LogOdds()) + log_odds(tally, rival)
-            properties[rival.name] = rival.property
-    return odds, properties
+            rivals[rival.name] = rival
+    return odds, rivals
 
 
 def describe(params: SamplingParams) -> str:

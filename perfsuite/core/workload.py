@@ -135,7 +135,8 @@ class ModelFacts:
     """What a loaded model turned out to be.
 
     `vocabulary` is the number of token ids prompts are drawn from, `positions` the longest sequence (`None`: no
-    limit known), `parameters` a count, `fingerprint` a digest of architecture and weights' origin.
+    limit known), `parameters` a count, `fingerprint` a digest of architecture and weights' origin; `layers` is how
+    many transformer layers the ids pass (`None`: not known), by which rounding adds up.
     """
 
     vocabulary: int
@@ -144,3 +145,4 @@ class ModelFacts:
     dtype: str
     device: str
     fingerprint: str
+    layers: int | None = None

@@ -45,7 +45,7 @@ def test_draws_of_a_misreading_are_found_and_explained(name):
 def test_few_draws_decide_nothing_and_say_what_they_leave_open():
     found = check_draws([tally(CONTEXT, draws(next_token(CONTEXT), 3))], looks=1)
     assert not found.is_decided
-    assert "the temperature is 10 % too high" in found.open
+    assert "the penalty is applied twice" in found.open
 
 
 def test_a_token_outside_the_support_is_shown_with_its_rank_and_the_boundary():
