@@ -18,6 +18,8 @@ PARAMETERS = (
     SamplingParams(temperature=0, repetition_penalty=1.3),
 )
 """Each parameter alone and all together, strong enough to show."""
+PLAIN = SamplingParams()
+"""Where every token is possible it shows best whether steps are independent."""
 REQUESTS = 256
 ROWS_OF_ANSWERS = 24
 """Full answers asked for at most, all rows counted."""
@@ -30,8 +32,11 @@ def check_strategy(strategy: Strategy, workload: Workload) -> SamplingCheck:
     """
     if workload.batch_size > 1 and Ability.BATCH not in strategy.abilities:
         return SamplingCheck(not_checked=f"strategy {strategy.name!r} runs one row at a time")
-    effort = Effort(requests=REQUESTS, answers=max(ROWS_OF_ANSWERS // workload.batch_size, 1))
-    return joined(_check(strategy, replace(workload, sampling=params), effort) for params in PARAMETERS)
+    answers = max(ROWS_OF_ANSWERS // workload.batch_size, 1)
+    effort = Effort(requests=REQUESTS, answers=answers)
+    checks = [_check(strategy, replace(workload, sampling=params), effort) for params in PARAMETERS]
+    thorough = replace(effort, requests=REQUESTS // 4, least_answers=answers)
+    return joined([*checks, _check(strategy, replace(workload, sampling=PLAIN), thorough)])
 
 
 def _check(strategy: Strategy, workload: Workload, effort: Effort) -> SamplingCheck:

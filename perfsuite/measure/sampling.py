@@ -32,10 +32,14 @@ STALE = "the pass of the step before is drawn from"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How much is asked at most: `requests` of one token at fixed prompts, `answers` of a workload's full length."""
+    """How much is asked at most: `requests` of one token at fixed prompts, `answers` of a workload's full length.
+
+    So many as `least_answers` are asked for even if nothing is open, for the independence of their steps.
+    """
 
     requests: int = 48
     answers: int = 1
+    least_answers: int = 1
 
 
 def check_sampling(strategy: Strategy, workload: Workload, effort: Effort, prompts: Prompts = ()) -> SamplingCheck:
@@ -109,10 +113,11 @@ class _Inquiry:
         if not self._workload.sampling.is_greedy:
             self._draw_first_tokens(rows, effort)
         for index in range(1, effort.answers):
-            if self._found.problems or not self._found.open:
+            if self._found.problems or not (self._found.open or index < effort.least_answers):
                 break
             self._ask_answer(index)
-            self._is_decided()
+            if (index + 1).bit_count() == 1 or index + 1 == effort.answers:
+                self._is_decided()
         if not self._found.problems:
             self._found.problems.extend(check_pairs(self._found.pairs))
         return self._outcome()

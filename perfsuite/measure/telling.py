@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsuite.core.answer import check_logits
 from perfsuite.core.draws import tally
 from perfsuite.core.oracle import Context, Floats
 from perfsuite.core.workload import Workload
@@ -18,7 +19,7 @@ def telling_prompts(strategy: ExposesLogits, workload: Workload, vocabulary: int
     """Two prompts in turn over the batch, of those tried the ones whose next tokens tell most misreadings apart.
 
     Prompts are made of tokens that are likely to come next, as a repetition penalty on others changes nothing. They are
-    chosen by logits alone, before anything is drawn.
+    chosen by logits alone, before anything is drawn. None where logits are no numbers.
     """
     draw = np.random.default_rng([workload.seed, CANDIDATES])
     prompts = draw.integers(0, vocabulary, size=(CANDIDATES, workload.prompt_tokens))
@@ -26,6 +27,8 @@ def telling_prompts(strategy: ExposesLogits, workload: Workload, vocabulary: int
         likely = np.argsort(-_logits_one_by_one(strategy, prompts), axis=1)[:, :LIKELY]
         prompts = np.array([_arranged(draw.permutation(row), workload.prompt_tokens) for row in likely])
     rows = _logits_one_by_one(strategy, prompts)
+    if check_logits(rows):
+        return ()
     asked = [tuple(prompt) for prompt in prompts.tolist()]
     scores = [
         _told(Context(logits=row, params=workload.sampling, prompt=p)) for row, p in zip(rows, asked, strict=True)

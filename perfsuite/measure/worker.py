@@ -9,18 +9,21 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TextIO
 
 from perfsuite.core.codec import decode, encode
 from perfsuite.core.errors import ModelLoadError, OptionError, StrategyUnavailableError
+from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment, Evidence, Memory, Recording, StartupPhase
 from perfsuite.core.sample import Failure
-from perfsuite.core.workload import ModelFacts
+from perfsuite.core.sampling_check import SamplingCheck
+from perfsuite.core.workload import ModelFacts, SamplingParams
 from perfsuite.measure import environment
 from perfsuite.measure.clock import Clock, HostClock, utc_now
 from perfsuite.measure.recorder import CellTake, Recorder, one_line
+from perfsuite.measure.sampling import Effort, check_sampling
 from perfsuite.measure.session import Event, Progress, SessionJob
 from perfsuite.measure.strategy import (
     Ability,
@@ -97,6 +100,7 @@ class _Session:
     memory: Memory
     evidence: Evidence
     failures: tuple[Failure, ...]
+    sampling: Mapping[Cell, SamplingCheck]
 
 
 def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
@@ -118,6 +122,7 @@ def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
         memory=replace(memory, host_peak=environment.host_peak_bytes()),
         evidence=evidence,
         failures=failures,
+        sampling=_check_sampling(strategy, job.cells, emit),
     )
     emit(Event(recordings=tuple(_recording(session, strategy, take) for take in takes)))
 
@@ -168,6 +173,28 @@ def _account(strategy: Strategy) -> tuple[Memory, Evidence, tuple[Failure, ...]]
         return Memory(), Evidence(), (Failure(stage="evidence", message=one_line(error)),)
 
 
+def _check_sampling(strategy: Strategy, cells: tuple[Cell, ...], emit: Emit) -> dict[Cell, SamplingCheck]:
+    """What the tokens of each cell are worth, found out once measuring is over, so that it disturbs nothing.
+
+    Cells with the same parameters and batch size share one check, at the shortest of their prompts.
+    """
+    shortest_first = sorted(enumerate(cells), key=lambda numbered: numbered[1].workload.prompt_tokens)
+    checks: dict[tuple[SamplingParams, int], SamplingCheck] = {}
+    for index, cell in shortest_first:
+        kind = (cell.workload.sampling, cell.workload.batch_size)
+        if kind not in checks:
+            emit(Event(progress=Progress(stage="sampling", cell=index)))
+            checks[kind] = _sampling_of(strategy, cell)
+    return {cell: checks[cell.workload.sampling, cell.workload.batch_size] for cell in cells}
+
+
+def _sampling_of(strategy: Strategy, cell: Cell) -> SamplingCheck:
+    try:
+        return check_sampling(strategy, cell.workload, Effort())
+    except Exception as error:  # noqa: BLE001 - the border to engines that are not ours
+        return SamplingCheck(not_checked=f"the check broke off: {one_line(error)}")
+
+
 def _check_abilities(strategy: Strategy, job: SessionJob) -> None:
     largest = max(cell.workload.batch_size for cell in job.cells)
     if largest > 1 and Ability.BATCH not in strategy.abilities:
@@ -194,4 +221,5 @@ def _recording(session: _Session, strategy: Strategy, take: CellTake) -> Recordi
         failures=(*session.failures, *take.failures),
         canaries=tuple(take.canaries),
         injected_slowdown=session.job.measure.injected_slowdown,
+        sampling=session.sampling[take.cell],
     )

@@ -43,6 +43,16 @@ def test_the_same_random_numbers_under_other_distributions_are_found():
     assert dependence("rows", pairs, alarm=1e-9) is not None
 
 
+def test_the_same_noise_under_changing_distributions_is_found():
+    """A captured graph that replays its random numbers: an exponential race with the same noise at every step."""
+    pairs = []
+    for seed in range(200):
+        noise = np.random.default_rng(seed).exponential(size=50)
+        tokens = (token_of(2 * seed), token_of(2 * seed + 1))
+        pairs.append(tuple(Draw(drawn=int((t.probabilities / noise).argmax()), token=t) for t in tokens))
+    assert dependence("steps", pairs, alarm=1e-7) is not None
+
+
 def test_draws_of_changing_contexts_are_left_alone():
     tokens = [token_of(seed) for seed in range(40)]
     pairs = [
