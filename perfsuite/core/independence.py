@@ -87,7 +87,8 @@ Order = Callable[[NextToken, int], Mask]
 def _by_rank(token: NextToken, drawn: int) -> Mask:
     """The tokens that are likelier than the drawn one, or as likely with a smaller id."""
     tied_before = (token.scores == token.scores[drawn]) & _by_id(token, drawn)
-    return (token.scores > token.scores[drawn]) | tied_before
+    earlier: Mask = (token.scores > token.scores[drawn]) | tied_before
+    return earlier
 
 
 def _by_id(token: NextToken, drawn: int) -> Mask:
