@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from perfsuite.core.boundaries import Floats
 from perfsuite.core.draws import Tally, tally
 from perfsuite.core.errors import PerfsuiteError
 from perfsuite.core.examination import VOCABULARY, Question, questions
 from perfsuite.core.greedy import check_greedy
 from perfsuite.core.independence import Draw, Pair, check_pairs
-from perfsuite.core.oracle import Context, Floats, next_token
+from perfsuite.core.oracle import Context, next_token
 from perfsuite.core.problem import Problem, Property
 from perfsuite.core.sampling_checks import check_draws, describe
 from perfsuite.core.workload import SamplingParams

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from perfsuite.core.oracle import Floats
+from perfsuite.core.boundaries import Floats
 from perfsuite.core.problem import Problem, Property
 from perfsuite.core.sample import Chunk, Request
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perfsuite.core.boundaries import Floats, Mask
 from perfsuite.core.likelihood import Cells, best_log_likelihood
 from perfsuite.core.misreadings import Misreading, misreadings
-from perfsuite.core.oracle import Context, Floats, Mask, NextToken, log_normalised, next_token
+from perfsuite.core.oracle import Context, NextToken, log_normalised, next_token
 from perfsuite.core.problem import Property
 
 NEGLIGIBLE = 5e-3

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfsuite.core.oracle import Context, Floats
+from perfsuite.core.boundaries import Floats
+from perfsuite.core.oracle import Context
 from perfsuite.core.workload import SamplingParams
 
 VOCABULARY = 24

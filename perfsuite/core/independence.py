@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perfsuite.core.boundaries import Mask
 from perfsuite.core.draws import certain_cells
 from perfsuite.core.likelihood import Cells, log_chance_of_misfit
-from perfsuite.core.oracle import Mask, NextToken
+from perfsuite.core.oracle import NextToken
 from perfsuite.core.problem import FALSE_ALARM, SHARES, Problem, Property
 
 CLASSES = 6

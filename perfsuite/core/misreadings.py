@@ -10,16 +10,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsuite.core.oracle import (
-    Context,
-    Floats,
-    Mask,
-    NextToken,
-    from_scores,
-    next_token,
-    penalised,
-    seen_mask,
-)
+from perfsuite.core.boundaries import Floats, Mask
+from perfsuite.core.oracle import Context, NextToken, from_scores, next_token, penalised, seen_mask
 from perfsuite.core.problem import Property
 from perfsuite.core.workload import SamplingParams
 

@@ -11,13 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from perfsuite.core.boundaries import Bounds, Floats, Mask, within_top_k, within_top_p
 from perfsuite.core.rounding import Precision
 from perfsuite.core.workload import SamplingParams
-
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,9 +79,11 @@ def from_scores(penalised_scores: Floats, params: SamplingParams, precision: Pre
         return _greedy(penalised_scores, precision.boundary_errors(penalised_scores, gain))
     scores = penalised_scores / params.temperature
     errors = precision.boundary_errors(scores, gain / params.temperature)
-    bounds = _Bounds(low=scores - errors, high=scores + errors)
-    required, allowed = _top_k(bounds, params.top_k)
-    required, allowed = _top_p(bounds, required, allowed, params.top_p, precision)
+    bounds = Bounds(low=scores - errors, high=scores + errors)
+    required, allowed = within_top_k(bounds, params.top_k)
+    required, allowed = within_top_p(
+        bounds, required, allowed, top_p=params.top_p, margin=precision.sum_error(int(allowed.sum()))
+    )
     return NextToken(
         scores=scores,
         errors=errors,
@@ -151,53 +150,3 @@ def _greedy(scores: Floats, errors: Floats) -> NextToken:
     first = np.zeros_like(allowed)
     first[scores.argmax()] = True
     return NextToken(scores=scores, errors=errors, slack=errors, required=required, allowed=allowed, kept=first)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Bounds:
-    """The least and the largest that each score [V] may be."""
-
-    low: Floats
-    high: Floats
-
-    def possibly_above(self, values: Floats) -> Floats:
-        """For each token the sum of the values of those that may rank before it, itself not counted."""
-        return _sum_at_least(self.high, values, self.low, side="left") - values
-
-    def surely_above(self, values: Floats) -> Floats:
-        """For each token the sum of the values of those that rank before it whatever is rounded."""
-        return _sum_at_least(self.low, values, self.high, side="right")
-
-
-def _sum_at_least(keys: Floats, values: Floats, limits: Floats, *, side: str) -> Floats:
-    """For each limit the sum of values whose key is at least the limit (side left) or above it (side right)."""
-    order = np.argsort(keys)
-    tail_sums = np.concatenate([np.cumsum(values[order][::-1])[::-1], [0.0]])
-    result: Floats = tail_sums[np.searchsorted(keys[order], limits, side="left" if side == "left" else "right")]
-    return result
-
-
-def _top_k(bounds: _Bounds, top_k: int) -> tuple[Mask, Mask]:
-    finite = np.isfinite(bounds.high)
-    if not top_k:
-        return finite, finite.copy()
-    ones = finite.astype(float)
-    return finite & (bounds.possibly_above(ones) < top_k), finite & (bounds.surely_above(ones) < top_k)
-
-
-def _top_p(bounds: _Bounds, required: Mask, allowed: Mask, top_p: float, precision: Precision) -> tuple[Mask, Mask]:
-    """A token stays if what ranks before it holds less than top-p of the mass that top-k left."""
-    if top_p == 1:
-        return required, allowed
-    highest = bounds.high[allowed].max()
-    most = np.where(allowed, np.exp(bounds.high - highest), 0.0)
-    least = np.where(required, np.exp(bounds.low - highest), 0.0)
-    above_most = bounds.possibly_above(most)
-    rest_least = np.maximum(least.sum() - bounds.possibly_above(least), 0.0)
-    above_least = bounds.surely_above(least)
-    rest_most = np.maximum(most.sum() - bounds.surely_above(most), 0.0)
-    margin = precision.sum_error(int(allowed.sum()))
-    stays = above_most < (top_p - margin) * (above_most + rest_least)
-    may_stay = above_least < (top_p + margin) * (above_least + rest_most)
-    is_best = bounds.low > np.partition(np.append(bounds.high, -np.inf), -2)[-2]
-    return required & (stays | is_best), allowed & (may_stay | (bounds.high >= bounds.low.max()))

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfsuite.core.oracle import Floats, log_normalised
+from perfsuite.core.boundaries import Floats
+from perfsuite.core.oracle import log_normalised
 from perfsuite.core.problem import Problem, Property
 
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from perfsuite.core.answer import check_answer, check_logits
+from perfsuite.core.boundaries import Floats
 from perfsuite.core.draws import Tally, tally
 from perfsuite.core.greedy import check_greedy
 from perfsuite.core.independence import Draw, Pair, check_pairs
 from perfsuite.core.misreadings import Misreading
-from perfsuite.core.oracle import Context, Floats, next_token
-from perfsuite.core.problem import Problem, Property
+from perfsuite.core.oracle import Context, next_token
+from perfsuite.core.problem import FALSE_ALARM, Problem, Property
 from perfsuite.core.rounding import UNIT_ROUNDOFF, Precision, logit_error
 from perfsuite.core.sample import Request
 from perfsuite.core.sampling_check import SamplingCheck
@@ -26,6 +27,8 @@ LOOKS = 4
 """How often the draws of one check are looked at: after 1/8, 1/4, 1/2 and all of its requests."""
 LONG = 1_000_000
 """Where the numbers of full answers begin, apart from those of one token."""
+COARSEST = "bfloat16"
+"""What a strategy is taken to compute in that does not say."""
 SEED_STEP = 7919
 STALE = "the pass of the step before is drawn from"
 
@@ -119,7 +122,7 @@ class _Inquiry:
             if (index + 1).bit_count() == 1 or index + 1 == effort.answers:
                 self._is_decided()
         if not self._found.problems:
-            self._found.problems.extend(check_pairs(self._found.pairs))
+            self._found.problems.extend(check_pairs(self._found.pairs, alarm=FALSE_ALARM / self._looks))
         return self._outcome()
 
     def _outcome(self) -> SamplingCheck:
@@ -137,7 +140,7 @@ class _Inquiry:
 
     def _context(self, rows: Floats, row: int, generated: tuple[int, ...] = (), *, same_pass: bool) -> Context:
         facts = self._strategy.facts()
-        dtype = facts.dtype if facts.dtype in UNIT_ROUNDOFF else "float32"
+        dtype = facts.dtype if facts.dtype in UNIT_ROUNDOFF else COARSEST
         error = logit_error(dtype, rows, facts.layers)
         others = tuple(prompt for index, prompt in enumerate(self._prompts) if index != row)
         return Context(

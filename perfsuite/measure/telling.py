@@ -4,8 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsuite.core.answer import check_logits
+from perfsuite.core.boundaries import Floats
 from perfsuite.core.draws import tally
-from perfsuite.core.oracle import Context, Floats
+from perfsuite.core.oracle import Context
 from perfsuite.core.workload import Workload
 from perfsuite.measure.strategy import ExposesLogits, Prompts
 

@@ -10,6 +10,8 @@ from perfsuite.measure.sampling import Effort, check_sampling
 from tests import sampled
 
 WORKLOAD = Workload(prompt_tokens=12, output_tokens=12, batch_size=4)
+STRONG = replace(WORKLOAD, sampling=SamplingParams(temperature=0.9, top_p=0.8, repetition_penalty=1.5))
+THOROUGH = Effort(requests=96, answers=8, least_answers=8)
 GREEDY = replace(WORKLOAD, sampling=SamplingParams(temperature=0, repetition_penalty=1.3))
 
 
@@ -38,7 +40,7 @@ def test_a_correct_strategy_leaves_nothing_wrong_and_nothing_open(batch):
     ],
 )
 def test_a_strategy_that_samples_wrongly_is_found(strategy, evidence):
-    found = check_strategy(strategy(), WORKLOAD)
+    found = check_sampling(strategy(), STRONG, THOROUGH)
     assert any(evidence in problem for problem in found.problems), found
 
 
