@@ -114,6 +114,20 @@ class ReplaysAStalePass(Sampled):
         return replace(super().context(request, row, ids, prompt), logits=self.row(known).astype(float))
 
 
+WRONG = (
+    IgnoresTopP,
+    IgnoresPenalty,
+    PenalisesThePromptOnly,
+    PenalisesAnotherRow,
+    ReplaysItsNumbers,
+    SharesItsNumbers,
+    IgnoresTheSeed,
+    DrawsAnew,
+    ReplaysAStalePass,
+)
+"""Those that draw something else than they are asked for."""
+
+
 class NotANumber(Sampled):
     def next_token_logits(self, prompts: tuple[tuple[int, ...], ...]) -> np.ndarray:
         return super().next_token_logits(prompts) * np.nan

@@ -10,7 +10,10 @@ from collections.abc import Callable
 
 import torch
 
+from perfsuite.core.workload import SamplingParams, Workload
+from perfsuite.measure.sampling import Effort, check_sampling
 from perfsuite.testing import InvalidSamplerError, Sampler, assert_valid_sampler
+from tests.sampled import WRONG, Sampled
 from tests.samplers import BROKEN, CORRECT
 
 CORRECT_FACTOR = 10
@@ -34,6 +37,17 @@ def row(name: str, make: Callable[[], Sampler], seeds: range) -> str:
     return f"| {name} | {sum(text is not None for text in found)} of {len(seeds)} | {each_ms:.0f} ms | {said} |"
 
 
+def session_row(strategy: type[Sampled], seeds: range) -> str:
+    """How often the check that every session makes finds something."""
+    checks = [check_sampling(strategy(), _workload(seed), Effort()) for seed in seeds]
+    return f"| {strategy.__name__} | {sum(bool(check.problems) for check in checks)} of {len(seeds)} |"
+
+
+def _workload(seed: int) -> Workload:
+    sampling = SamplingParams(temperature=0.9, top_k=20, top_p=0.8, repetition_penalty=1.5, seed=seed)
+    return Workload(prompt_tokens=12, output_tokens=12, batch_size=4, sampling=sampling, seed=seed)
+
+
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     torch.set_num_threads(1)
@@ -42,6 +56,10 @@ def main() -> None:
         _say(row(f"{name} (correct)", make, range(runs * CORRECT_FACTOR)))
     for name, make in BROKEN.items():
         _say(row(name, make, range(runs)))
+    _say("\n| strategy | found by a session |\n|---|---|")
+    _say(session_row(Sampled, range(runs)))
+    for strategy in WRONG:
+        _say(session_row(strategy, range(runs // 5)))
 
 
 def _say(line: str) -> None:
