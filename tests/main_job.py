@@ -18,7 +18,7 @@ BUSY = "is something else keeping this machine busy?"
 
 def pytest(*arguments: str) -> tuple[int, str]:
     """Run pytest, show what it prints, and hand back its exit code and output."""
-    command = ["pytest", *arguments, "-r", "N", "tests/perf"]
+    command = ["pytest", *arguments, "-r", "N", "tests/perf/test_latency.py"]
     sys.stdout.write(f"\n$ {' '.join(command)}\n")
     sys.stdout.flush()
     process = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.PIPE, text=True, encoding="utf-8")

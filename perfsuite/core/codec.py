@@ -16,6 +16,9 @@ from perfsuite.core.errors import PerfsuiteError
 
 T = TypeVar("T")
 
+ADDED_LATER = "added later"
+"""Metadata of a field that older files lack: it then has its default."""
+
 
 class CodecError(ValueError):
     """Data that does not have the shape of the wanted type; the text starts with the place."""
@@ -107,8 +110,9 @@ def _rows(columns: Mapping[str, object], where: str) -> list[dict[str, object]]:
 def _decode_dataclass(kind: type, data: Mapping[str, object], where: str) -> object:
     hints = _hints(kind)
     names = {f.name for f in fields(kind)}
-    if names != set(data):
-        missing, extra = sorted(names - set(data)), sorted(set(data) - names)
+    needed = {f.name for f in fields(kind) if not f.metadata.get(ADDED_LATER)}
+    missing, extra = sorted(needed - set(data)), sorted(set(data) - names)
+    if missing or extra:
         raise CodecError(f"{where}: " + "; ".join(_name_findings(missing, extra)))
     values = {name: _decode(hints[name], value, f"{where}.{name}") for name, value in data.items()}
     try:

@@ -1,12 +1,14 @@
 """Owns what one session says about one cell."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from perfsuite.core.canary import CanaryReading
+from perfsuite.core.codec import ADDED_LATER
 from perfsuite.core.matrix import Cell
 from perfsuite.core.roofline import Roofline
 from perfsuite.core.sample import Failure, Phase, Sample
+from perfsuite.core.sampling_check import SamplingCheck
 
 ENVIRONMENT_KEYS = ("device", "model", "dtype", "torch", "cuda", "driver", "threads", "warm-up", "block")
 """What can be among the keys that must agree; which of them are there depends on the device."""
@@ -103,6 +105,7 @@ class Recording:
     `canaries` hold one reading per block and canary. `roofline` is what bounds the times from below, `None` where that
     is not known: then no time is checked against a floor.
     `injected_slowdown` is the fraction by which perfsuite itself slowed the strategy to prove the gate (0: not).
+    `sampling` is what the session's sampling check found; `None` in recordings of a time without it.
     """
 
     cell: Cell
@@ -118,6 +121,7 @@ class Recording:
     canaries: tuple[CanaryReading, ...] = ()
     injected_slowdown: float = 0.0
     roofline: Roofline | None = None
+    sampling: SamplingCheck | None = field(default=None, metadata={ADDED_LATER: True})
 
     def of_phase(self, phase: Phase) -> tuple[Sample, ...]:
         return tuple(sample for sample in self.samples if sample.phase is phase)

@@ -17,7 +17,17 @@ FATAL_STAGES = frozenset({"open", "worker", "evidence"})
 
 def problems(recording: Recording) -> tuple[str, ...]:
     """Why no verdict may rest on this recording, one phrase each; empty if one may."""
-    checks = (_failures, _too_few, _wrong_tokens, _wrong_times, _too_fast, _idle, _too_few_replays, _detours)
+    checks = (
+        _failures,
+        _too_few,
+        _wrong_tokens,
+        _wrong_times,
+        _too_fast,
+        _idle,
+        _too_few_replays,
+        _detours,
+        _wrong_draws,
+    )
     return tuple(problem for check in checks for problem in check(recording))
 
 
@@ -139,6 +149,12 @@ def _detours(recording: Recording) -> Iterator[str]:
     for what, count in counts.items():
         if count:
             yield f"{count} {what}"
+
+
+def _wrong_draws(recording: Recording) -> Iterator[str]:
+    """Times of tokens that are no legal sample say nothing; what could not be checked is said elsewhere."""
+    if recording.sampling is not None and recording.sampling.problems:
+        yield f"its tokens are no legal sample: {recording.sampling.problems[0]}"
 
 
 def _count(wrong: list[str], recording: Recording) -> str:

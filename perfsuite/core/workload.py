@@ -137,7 +137,8 @@ class ModelFacts:
 
     `vocabulary` is the number of token ids prompts are drawn from, `positions` the longest sequence (`None`: no
     limit known), `parameters` a count, `fingerprint` a digest of architecture and weights' origin. `work` is what a
-    pass has to read and to compute; `None` where that is not known (an endpoint, a mixture of experts).
+    pass has to read and to compute; `None` where that is not known (an endpoint, a mixture of experts). `layers` is how
+    many transformer layers the ids pass (`None`: not known), by which rounding adds up.
     """
 
     vocabulary: int
@@ -147,3 +148,4 @@ class ModelFacts:
     device: str
     fingerprint: str
     work: ModelWork | None = None
+    layers: int | None = None

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from perfsuite.core.canary import Canary
 from perfsuite.core.errors import OptionError
@@ -95,6 +95,16 @@ class KnowsMemory(Protocol):
     """A strategy that can say what its allocator took since it was opened."""
 
     def memory(self) -> Memory: ...
+
+
+Prompts = tuple[tuple[int, ...], ...]
+
+
+@runtime_checkable
+class ExposesLogits(Protocol):
+    """A strategy that shows the logits [B, V] of the token after each prompt (all of one length), as its passes do."""
+
+    def next_token_logits(self, prompts: Prompts) -> Any: ...
 
 
 class CarriedCanary(Protocol):

@@ -9,20 +9,23 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TextIO
 
 from perfsuite.core.codec import decode, encode
 from perfsuite.core.errors import ModelLoadError, OptionError, StrategyUnavailableError
+from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment, Evidence, Memory, Recording, StartupPhase
 from perfsuite.core.roofline import Roofline
 from perfsuite.core.sample import Failure
-from perfsuite.core.workload import ModelFacts
+from perfsuite.core.sampling_check import SamplingCheck
+from perfsuite.core.workload import ModelFacts, SamplingParams
 from perfsuite.measure import environment
 from perfsuite.measure.clock import Clock, HostClock, utc_now
 from perfsuite.measure.limits import measure_limits
 from perfsuite.measure.recorder import CellTake, Recorder, one_line
+from perfsuite.measure.sampling import Effort, check_sampling
 from perfsuite.measure.session import Event, Progress, SessionJob
 from perfsuite.measure.strategy import (
     Ability,
@@ -108,6 +111,7 @@ class _Session:
     started_at: str
     startup: tuple[StartupPhase, ...]
     account: _Account
+    sampling: Mapping[Cell, SamplingCheck]
 
 
 def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
@@ -127,6 +131,7 @@ def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
         started_at=started_at,
         startup=opened.startup,
         account=account,
+        sampling=_check_sampling(strategy, job.cells, emit),
     )
     emit(Event(recordings=tuple(_recording(session, strategy, take) for take in takes)))
 
@@ -192,6 +197,28 @@ def _roofline(strategy: Strategy, facts: ModelFacts, clock: Clock) -> Roofline |
     return Roofline(limits=limits, work=facts.work) if limits else None
 
 
+def _check_sampling(strategy: Strategy, cells: tuple[Cell, ...], emit: Emit) -> dict[Cell, SamplingCheck]:
+    """What the tokens of each cell are worth, found out once measuring is over, so that it disturbs nothing.
+
+    Cells with the same parameters and batch size share one check, at the shortest of their prompts.
+    """
+    shortest_first = sorted(enumerate(cells), key=lambda numbered: numbered[1].workload.prompt_tokens)
+    checks: dict[tuple[SamplingParams, int], SamplingCheck] = {}
+    for index, cell in shortest_first:
+        kind = (cell.workload.sampling, cell.workload.batch_size)
+        if kind not in checks:
+            emit(Event(progress=Progress(stage="sampling", cell=index)))
+            checks[kind] = _sampling_of(strategy, cell)
+    return {cell: checks[cell.workload.sampling, cell.workload.batch_size] for cell in cells}
+
+
+def _sampling_of(strategy: Strategy, cell: Cell) -> SamplingCheck:
+    try:
+        return check_sampling(strategy, cell.workload, Effort())
+    except Exception as error:  # noqa: BLE001 - the border to engines that are not ours
+        return SamplingCheck(not_checked=f"the check broke off: {one_line(error)}")
+
+
 def _check_abilities(strategy: Strategy, job: SessionJob) -> None:
     largest = max(cell.workload.batch_size for cell in job.cells)
     if largest > 1 and Ability.BATCH not in strategy.abilities:
@@ -219,4 +246,5 @@ def _recording(session: _Session, strategy: Strategy, take: CellTake) -> Recordi
         canaries=tuple(take.canaries),
         injected_slowdown=session.job.measure.injected_slowdown,
         roofline=session.account.roofline,
+        sampling=session.sampling[take.cell],
     )

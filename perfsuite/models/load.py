@@ -152,6 +152,7 @@ def _facts(spec: ModelSpec, model: Any, dtype: torch.dtype, device: torch.device
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         dtype=str(dtype).removeprefix("torch."),
         device=str(device),
+        layers=getattr(text, "num_hidden_layers", None),
         fingerprint=fingerprint(
             spec,
             commit=getattr(model.config, "_commit_hash", None),

@@ -14,6 +14,7 @@ from perfsuite.report.calibration import calibration
 from perfsuite.report.headings import counted
 from perfsuite.report.layout import Line
 from perfsuite.report.observations import observations
+from perfsuite.report.sampling import sampling
 from perfsuite.report.selftest import selftest
 from perfsuite.report.verdicts import Commands
 
@@ -42,6 +43,7 @@ def write_summary(reporter: "TerminalReporter", campaign: Campaign) -> None:
         _write(reporter, selftest(campaign.selftest) if campaign.selftest else ())
     if verbose:
         _write(reporter, observations(observe(r for own in recordings.values() for r in own)))
+        _write(reporter, sampling(r for own in recordings.values() for r in own))
     _write(reporter, _note_lines(campaign))
 
 

@@ -1,6 +1,6 @@
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from perfsuite.core.codec import CodecError, decode, encode
 from perfsuite.core.recording import Environment, Evidence, Memory, Recording, StartupPhase
 from perfsuite.core.roofline import Limits, Rate, Roofline
 from perfsuite.core.sample import Failure, Phase, Sample
+from perfsuite.core.sampling_check import SamplingCheck
 from perfsuite.core.verdict import Interval, Judgement, Outcome
 from perfsuite.core.work import Attention, ModelWork
 from perfsuite.core.workload import SamplingParams
@@ -177,3 +178,16 @@ class Shelf:
 def test_a_mapping_of_tuples_survives() -> None:
     shelf = Shelf(counts={"a": (1, 2), "b": ()})
     assert decode(Shelf, encode(shelf)) == shelf
+
+
+def test_a_field_that_was_added_later_may_be_missing_and_then_has_its_default() -> None:
+    data = encode(make_recording())
+    del data["sampling"]
+    assert decode(Recording, data) == make_recording()
+
+
+def test_a_sampling_check_survives() -> None:
+    recording = replace(
+        make_recording(), sampling=SamplingCheck(draws=3, problems=("a",), told=("b", "c"), open=("b",))
+    )
+    assert decode(Recording, encode(recording)) == recording

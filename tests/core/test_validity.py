@@ -6,6 +6,7 @@ import pytest
 
 from perfsuite.core.recording import Evidence, Recording
 from perfsuite.core.sample import Failure, Phase, Sample
+from perfsuite.core.sampling_check import SamplingCheck
 from perfsuite.core.validity import problems, unsavable
 from tests.builders import make_recording, make_roofline, make_sample
 
@@ -190,3 +191,14 @@ def test_what_is_a_problem_must_not_be_saved_either() -> None:
     recording = make_recording(n=0, decode=0, injected_slowdown=0.1)
     assert unsavable(recording)[0] == "no samples were taken"
     assert len(unsavable(recording)) == 2
+
+
+def test_tokens_that_are_no_legal_sample_are_a_problem_and_what_was_not_checked_is_none() -> None:
+    recording = make_recording(noise=0.01)
+    wrong = SamplingCheck(draws=64, problems=("support: token 7 was drawn", "effect: top-p is ignored"))
+    assert problems(replace(recording, sampling=wrong)) == (
+        "its tokens are no legal sample: support: token 7 was drawn",
+    )
+    assert unsavable(replace(recording, sampling=wrong)) == problems(replace(recording, sampling=wrong))
+    for fine in (None, SamplingCheck(draws=64, open=("top-p is ignored",)), SamplingCheck(not_checked="no logits")):
+        assert problems(replace(recording, sampling=fine)) == ()

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -7,6 +8,7 @@ from perfsuite.core.options import MeasureOptions
 from perfsuite.core.recording import Evidence, Memory, StartupPhase
 from perfsuite.core.roofline import Rate, Roofline
 from perfsuite.core.sample import Chunk, Request
+from perfsuite.core.sampling_check import SamplingCheck
 from perfsuite.core.workload import ModelSpec, Workload
 from perfsuite.measure.session import Event, SessionJob
 from perfsuite.measure.strategy import Gauge
@@ -155,3 +157,47 @@ def test_a_batch_is_refused_for_a_strategy_that_cannot_batch(monkeypatch: pytest
     monkeypatch.setattr("tests.scripted.Scripted.abilities", frozenset())
     (event,) = events_of(make_job(batch_size=2))
     assert event.refused == "--perf-batch-size: 2 is not allowed with strategy 'scripted', which runs one"
+
+
+def sampled_job(strategy: str, *lengths: int) -> SessionJob:
+    cells = tuple(
+        Cell(
+            strategy="sampled",
+            model=ModelSpec(name="tiny"),
+            workload=Workload(prompt_tokens=length, output_tokens=4, batch_size=4),
+        )
+        for length in lengths
+    )
+    return replace(make_job(), reference=f"tests.sampled:{strategy}", cells=cells)
+
+
+def sampling_of(job: SessionJob) -> list[SamplingCheck | None]:
+    *_, last = events_of(job)
+    assert last.recordings is not None
+    return [recording.sampling for recording in last.recordings]
+
+
+def test_every_recording_says_that_its_tokens_are_a_legal_sample() -> None:
+    check, same = sampling_of(sampled_job("Sampled", 20, 8))
+    assert check is same
+    assert check is not None
+    assert (check.problems, check.not_checked) == ((), None)
+    assert check.draws >= 48
+
+
+def test_every_recording_of_a_strategy_that_samples_wrongly_says_so() -> None:
+    checks = sampling_of(sampled_job("IgnoresTopP", 20, 8))
+    assert all(check is not None and check.problems for check in checks)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "reason"),
+    [
+        ("WithoutLogits", "strategy 'sampled' shows no logits"),
+        ("BreaksOff", "the check broke off: RuntimeError: no logits today"),
+    ],
+)
+def test_sampling_that_cannot_be_checked_is_said_and_costs_no_sample(strategy: str, reason: str) -> None:
+    (check,) = sampling_of(sampled_job(strategy, 8))
+    assert check is not None
+    assert check.not_checked == reason

@@ -1,0 +1,38 @@
+"""Owns what checking the tokens of an open strategy found, as it is kept beside what was measured."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingCheck:
+    """The outcome of a check: `problems` make the recordings of its session invalid.
+
+    `draws` is how many tokens were looked at. `told` are the misreadings that could show at the contexts asked for, and
+    `open` those among them that the draws were too few to exclude. `not_checked` says why there was nothing to look at;
+    `None` if there was.
+    """
+
+    draws: int = 0
+    problems: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    open: tuple[str, ...] = ()
+    not_checked: str | None = None
+
+    @property
+    def excluded(self) -> frozenset[str]:
+        return frozenset(self.told) - frozenset(self.open)
+
+
+def joined(checks: Iterable[SamplingCheck]) -> SamplingCheck:
+    """Several checks of one strategy as one: what any of them excluded is excluded, what any found is found."""
+    every = tuple(checks)
+    told = tuple(dict.fromkeys(name for check in every for name in check.told))
+    excluded = frozenset(name for check in every for name in check.excluded)
+    return SamplingCheck(
+        draws=sum(check.draws for check in every),
+        problems=tuple(dict.fromkeys(problem for check in every for problem in check.problems)),
+        told=told,
+        open=tuple(name for name in told if name not in excluded),
+        not_checked=next((check.not_checked for check in every if check.not_checked), None),
+    )

@@ -1,0 +1,33 @@
+"""Owns what is said of sampling: what was checked and found in order, what stayed open, what was not checked."""
+
+from collections.abc import Iterable, Iterator
+
+from perfsuite.core.recording import Recording
+from perfsuite.core.sampling_check import SamplingCheck, joined
+from perfsuite.report.layout import Line
+
+NAMED = 2
+"""How many open misreadings a line names."""
+
+
+def sampling(recordings: Iterable[Recording]) -> Iterator[Line]:
+    """A line for each strategy on a model; what is wrong is said by the verdicts, which are invalid then."""
+    checks: dict[str, dict[int, dict[SamplingCheck, None]]] = {}
+    for recording in recordings:
+        if recording.sampling is not None:
+            arm = f"{recording.cell.strategy.rsplit(':', 1)[-1]}/{recording.cell.model.slug}"
+            checks.setdefault(arm, {}).setdefault(recording.session, {})[recording.sampling] = None
+    for arm, sessions in checks.items():
+        found = joined(check for session in sessions.values() for check in session)
+        yield Line(f"sampling of {arm}: {_words(found)}", "yellow" if found.not_checked or found.problems else "plain")
+
+
+def _words(found: SamplingCheck) -> str:
+    if found.problems:
+        return f"not a legal sample: {found.problems[0]}"
+    if found.not_checked:
+        return f"not checked: {found.not_checked}"
+    if not found.open:
+        return f"{found.draws} draws fit the oracle, {len(found.told)} misreadings are excluded"
+    named = ", ".join(found.open[:NAMED]) + (", …" if len(found.open) > NAMED else "")
+    return f"{found.draws} draws fit the oracle, {len(found.open)} of {len(found.told)} misreadings stay open ({named})"

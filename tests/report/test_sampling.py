@@ -1,0 +1,49 @@
+"""What is said of sampling at the end of a run."""
+
+from dataclasses import replace
+
+import pytest
+
+from perfsuite.core.sampling_check import SamplingCheck
+from perfsuite.report.sampling import sampling
+from tests.builders import make_cell, make_recording
+
+
+def lines(*checks: SamplingCheck | None) -> list[str]:
+    made = (replace(make_recording(session=index), sampling=check) for index, check in enumerate(checks))
+    return [line.text for line in sampling(made)]
+
+
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [
+        (SamplingCheck(draws=80, told=("a", "b")), "80 draws fit the oracle, 2 misreadings are excluded"),
+        (
+            SamplingCheck(draws=80, told=("a", "b", "c", "d"), open=("a", "b", "c")),
+            "80 draws fit the oracle, 3 of 4 misreadings stay open (a, b, …)",
+        ),
+        (SamplingCheck(not_checked="it shows no logits"), "not checked: it shows no logits"),
+        (SamplingCheck(draws=80, problems=("support: token 7",)), "not a legal sample: support: token 7"),
+    ],
+)
+def test_a_line_says_what_was_found_of_a_strategy_on_a_model(check: SamplingCheck, words: str) -> None:
+    assert lines(check) == [f"sampling of eager/tiny: {words}"]
+
+
+def test_sessions_count_together() -> None:
+    one = SamplingCheck(draws=80, told=("a", "b"), open=("a",))
+    assert lines(one, replace(one, open=("b",))) == [
+        "sampling of eager/tiny: 160 draws fit the oracle, 2 misreadings are excluded"
+    ]
+
+
+def test_cells_that_share_a_check_do_not_count_it_twice() -> None:
+    check = SamplingCheck(draws=80, told=("a",))
+    made = [replace(make_recording(make_cell(prompt=prompt)), sampling=check) for prompt in (10, 20)]
+    assert [line.text for line in sampling(made)] == [
+        "sampling of eager/tiny: 80 draws fit the oracle, 1 misreadings are excluded"
+    ]
+
+
+def test_recordings_of_a_time_without_checks_say_nothing() -> None:
+    assert lines(None) == []

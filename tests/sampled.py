@@ -1,0 +1,146 @@
+"""Strategies that really sample, in numpy and from logits that are a function of the ids: one right, others wrong."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from perfsuite.core.oracle import Context, next_token
+from perfsuite.core.sample import Chunk, Request
+from perfsuite.core.workload import ModelFacts, SamplingParams
+from perfsuite.measure.strategy import ALL_SAMPLING, Ability
+from tests.scripted import Scripted
+
+VOCABULARY = 40
+
+
+class Sampled(Scripted):
+    """Draws as the oracle says; what a subclass overrides is what it gets wrong."""
+
+    name = "sampled"
+    abilities = ALL_SAMPLING | {Ability.BATCH, Ability.LOGITS}
+
+    def facts(self) -> ModelFacts:
+        return replace(super().facts(), vocabulary=VOCABULARY, dtype="float32", layers=2)
+
+    def next_token_logits(self, prompts: tuple[tuple[int, ...], ...]) -> np.ndarray:
+        return np.array([self.row(ids) for ids in prompts], dtype=np.float32)
+
+    def row(self, ids: tuple[int, ...]) -> np.ndarray:
+        """Peaked logits that depend on the last two ids."""
+        logits = np.random.default_rng([7, *ids[-2:]]).normal(0, 1, VOCABULARY)
+        logits[np.arange(10) * 4] += 2.5
+        return logits.astype(np.float32)
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        numbers = self.numbers(request)
+        generated: list[list[int]] = [[] for _ in request.prompts]
+        for step in range(request.output_tokens):
+            self.scripted_clock.wait_ns(1_000_000)
+            for row, prompt in enumerate(request.prompts):
+                context = self.context(request, row, (*prompt, *generated[row]), len(prompt))
+                place = self.number(numbers, step, row)
+                cumulated = next_token(context).probabilities.cumsum()
+                token = int(min(np.searchsorted(cumulated, place * cumulated[-1], side="right"), VOCABULARY - 1))
+                generated[row].append(token)
+                yield Chunk(token_ids=(token,), row=row)
+
+    def context(self, request: Request, row: int, ids: tuple[int, ...], prompt: int) -> Context:
+        return Context(logits=self.row(ids).astype(float), params=self.params(request.sampling), prompt=ids)
+
+    def params(self, asked: SamplingParams) -> SamplingParams:
+        return asked
+
+    def numbers(self, request: Request) -> np.ndarray:
+        """Uniform numbers by step and row."""
+        shape = (request.output_tokens, len(request.prompts))
+        return np.random.default_rng(request.sampling.seed).random(shape)
+
+    def number(self, numbers: np.ndarray, step: int, row: int) -> float:
+        return float(numbers[step, row])
+
+
+class IgnoresTopP(Sampled):
+    def params(self, asked: SamplingParams) -> SamplingParams:
+        return replace(asked, top_p=1.0)
+
+
+class IgnoresPenalty(Sampled):
+    def params(self, asked: SamplingParams) -> SamplingParams:
+        return replace(asked, repetition_penalty=1.0)
+
+
+class PenalisesThePromptOnly(Sampled):
+    def context(self, request: Request, row: int, ids: tuple[int, ...], prompt: int) -> Context:
+        return replace(super().context(request, row, ids, prompt), prompt=ids[:prompt])
+
+
+class PenalisesAnotherRow(Sampled):
+    def context(self, request: Request, row: int, ids: tuple[int, ...], prompt: int) -> Context:
+        return replace(super().context(request, row, ids, prompt), prompt=request.prompts[row - 1])
+
+
+class ReplaysItsNumbers(Sampled):
+    """A captured graph whose random numbers are those of its first replay, step by step."""
+
+    def number(self, numbers: np.ndarray, step: int, row: int) -> float:
+        return float(numbers[0, row])
+
+
+class SharesItsNumbers(Sampled):
+    """All rows of a batch draw with the number of the first."""
+
+    def number(self, numbers: np.ndarray, step: int, row: int) -> float:
+        return float(numbers[step, 0])
+
+
+class IgnoresTheSeed(Sampled):
+    def numbers(self, request: Request) -> np.ndarray:
+        return np.random.default_rng(len(self.requests) + 1).random((request.output_tokens, len(request.prompts)))
+
+
+class DrawsAnew(Sampled):
+    """The same seed gives other tokens each time."""
+
+    def numbers(self, request: Request) -> np.ndarray:
+        return np.random.default_rng().random((request.output_tokens, len(request.prompts)))
+
+
+class ReplaysAStalePass(Sampled):
+    """From the second token on it draws from the logits of the step before."""
+
+    def context(self, request: Request, row: int, ids: tuple[int, ...], prompt: int) -> Context:
+        known = ids if len(ids) == prompt else ids[:-1]
+        return replace(super().context(request, row, ids, prompt), logits=self.row(known).astype(float))
+
+
+WRONG = (
+    IgnoresTopP,
+    IgnoresPenalty,
+    PenalisesThePromptOnly,
+    PenalisesAnotherRow,
+    ReplaysItsNumbers,
+    SharesItsNumbers,
+    IgnoresTheSeed,
+    DrawsAnew,
+    ReplaysAStalePass,
+)
+"""Those that draw something else than they are asked for."""
+
+
+class NotANumber(Sampled):
+    def next_token_logits(self, prompts: tuple[tuple[int, ...], ...]) -> np.ndarray:
+        return super().next_token_logits(prompts) * np.nan
+
+
+class WithoutLogits(Sampled):
+    abilities = Sampled.abilities - {Ability.LOGITS}
+
+
+class WithoutPenalty(Sampled):
+    abilities = Sampled.abilities - {Ability.REPETITION_PENALTY}
+
+
+class BreaksOff(Sampled):
+    def next_token_logits(self, prompts: tuple[tuple[int, ...], ...]) -> np.ndarray:
+        raise RuntimeError("no logits today")
