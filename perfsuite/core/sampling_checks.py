@@ -124,6 +124,14 @@ def _odds_by_name(tallies: Iterable[Tally]) -> tuple[dict[str, LogOdds], dict[st
     return odds, rivals
 
 
+def hopeless_misreadings(tallies: Iterable[Tally], draws: int) -> frozenset[str]:
+    """Those that so many draws in all, at these contexts, are not expected to exclude."""
+    nats: dict[str, float] = {}
+    for rival in (rival for tally in tallies for rival in tally.rivals):
+        nats[rival.name] = max(nats.get(rival.name, 0.0), rival.nats)
+    return frozenset(name for name, most in nats.items() if most * draws < math.log(1 / MISSED))
+
+
 def describe(params: SamplingParams) -> str:
     """'temperature 0.7, top-k 50, top-p 0.9, penalty 1.1', without what is off."""
     parts = {

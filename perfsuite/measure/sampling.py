@@ -19,7 +19,7 @@ from perfsuite.core.problem import FALSE_ALARM, Problem, Property
 from perfsuite.core.rounding import UNIT_ROUNDOFF, Precision, logit_error
 from perfsuite.core.sample import Request
 from perfsuite.core.sampling_check import SamplingCheck
-from perfsuite.core.sampling_checks import check_draws, describe
+from perfsuite.core.sampling_checks import check_draws, describe, hopeless_misreadings
 from perfsuite.core.workload import SamplingParams, Workload
 from perfsuite.measure.strategy import Ability, ExposesLogits, Prompts, Strategy
 
@@ -37,12 +37,14 @@ STALE = "the pass of the step before is drawn from"
 class Effort:
     """How much is asked at most: `requests` of one token at fixed prompts, `answers` of a workload's full length.
 
-    So many as `least_answers` are asked for even if nothing is open, for the independence of their steps.
+    So many as `least_answers` are asked for even if nothing is open, for the independence of their steps. For the
+    misreadings that are `excluded` already, and for those that so many requests could not exclude, nobody waits.
     """
 
     requests: int = 48
     answers: int = 1
     least_answers: int = 1
+    excluded: frozenset[str] = frozenset()
 
 
 def check_sampling(strategy: Strategy, workload: Workload, effort: Effort, prompts: Prompts = ()) -> SamplingCheck:
@@ -104,6 +106,7 @@ class _Inquiry:
         self._found = _Found()
         self._first_answer: list[list[int]] = []
         self._looks = LOOKS
+        self._not_waited_for: frozenset[str] = frozenset()
 
     def conduct(self, effort: Effort) -> SamplingCheck:
         """One answer, then first tokens, then more answers: until something is found or nothing is open."""
@@ -116,7 +119,7 @@ class _Inquiry:
         if not self._workload.sampling.is_greedy:
             self._draw_first_tokens(rows, effort)
         for index in range(1, effort.answers):
-            if self._found.problems or not (self._found.open or index < effort.least_answers):
+            if self._found.problems or not (self._is_waiting or index < effort.least_answers):
                 break
             self._ask_answer(index)
             if (index + 1).bit_count() == 1 or index + 1 == effort.answers:
@@ -170,6 +173,8 @@ class _Inquiry:
         contexts = [self._context(rows, row, same_pass=True) for row in range(len(self._prompts))]
         first_of = {prompt: row for row, prompt in reversed(list(enumerate(self._prompts)))}
         self._found.tallies = {row: tally(contexts[row]) for row in first_of.values()}
+        hopeless = hopeless_misreadings(self._found.tallies.values(), effort.requests * len(self._prompts))
+        self._not_waited_for = effort.excluded | hopeless
         tokens = {row: self._found.tallies[row].token for row in first_of.values()}
         before: list[Draw] = []
         for index in range(0 if self._found.problems else effort.requests):
@@ -188,12 +193,16 @@ class _Inquiry:
             if index + 1 in _looks(effort.requests) and self._is_decided():
                 return
 
+    @property
+    def _is_waiting(self) -> bool:
+        return not self._not_waited_for.issuperset(self._found.open)
+
     def _is_decided(self) -> bool:
-        """Whether a problem was found, or nothing is open any more; the last look leaves what is open."""
+        """Whether a problem was found, or nothing is open that is waited for; the last look leaves what is open."""
         finding = check_draws([*self._found.tallies.values(), *self._found.steps], looks=self._looks)
         self._found.problems.extend(finding.problems)
         self._found.told, self._found.open = finding.told, finding.open
-        return finding.is_decided
+        return bool(finding.problems) or not self._is_waiting
 
     def _pair(self, kind: str, ones: Sequence[Draw], others: Sequence[Draw]) -> None:
         self._found.pairs.setdefault(kind, []).extend(zip(ones, others, strict=False))

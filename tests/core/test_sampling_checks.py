@@ -1,5 +1,6 @@
 """Draws against the oracle: what is found, excluded or left open, and how often chance alone finds anything."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from perfsuite.core.misreadings import misreadings
 from perfsuite.core.oracle import Context, next_token
 from perfsuite.core.problem import Property
 from perfsuite.core.rounding import Precision
-from perfsuite.core.sampling_checks import check_draws, distribution, effect, support
+from perfsuite.core.sampling_checks import check_draws, distribution, effect, hopeless_misreadings, support
 from perfsuite.core.workload import SamplingParams
 
 LOGITS = np.array([2.0, 1.6, 1.1, 0.7, 0.2, -0.3, -0.8, -1.5, -2.0, -3.0])
@@ -105,3 +106,13 @@ def test_a_greedy_context_has_no_misreadings():
 
 def test_ids_outside_the_vocabulary_are_no_draws():
     assert tally(CONTEXT, [0, 99, -1]).draws == 1
+
+
+def test_what_so_many_draws_are_not_expected_to_exclude_is_hopeless():
+    drawn = tally(replace(CONTEXT, params=SamplingParams(temperature=0.5)))
+    nats = {rival.name: rival.nats for rival in drawn.rivals}
+    name = min(nats, key=nats.get)
+    enough = math.ceil(math.log(1000) / nats[name])
+    assert name not in hopeless_misreadings([drawn], enough)
+    assert name in hopeless_misreadings([drawn], enough - 1)
+    assert hopeless_misreadings([drawn], 0) == {name for name, each in nats.items() if each < math.inf}
