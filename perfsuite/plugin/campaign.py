@@ -103,6 +103,14 @@ class Campaign:
             return bool(self.shelf.errors)
         return any(verdict.outcome.fails for judgement in self.judgements() for verdict in judgement.verdicts)
 
+    @property
+    def inconclusive(self) -> tuple[Verdict, ...]:
+        """The verdicts of a judging run that were left undecided; what has no baseline is not among them."""
+        if self.options.save_baseline:
+            return ()
+        verdicts = (verdict for judgement in self.judgements() for verdict in judgement.verdicts)
+        return tuple(verdict for verdict in verdicts if verdict.outcome is Outcome.INCONCLUSIVE)
+
     def live_arms(self, asks: tuple[Ask, ...]) -> tuple[Arm, ...]:
         """The arm of each ask, always the same object for the same arm, so that pytest opens it once."""
         for ask in asks:
