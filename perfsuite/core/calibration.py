@@ -21,6 +21,7 @@ from perfsuite.core.metrics import SERIES, Metric, Series, Statistic
 from perfsuite.core.noise import Noise
 from perfsuite.core.recording import Recording
 from perfsuite.core.remedy import obstacle
+from perfsuite.core.repetition import Cost, Repetition, cost_of, repetition
 from perfsuite.core.statistics import FloatArray, UnusableSamplesError, first_common, readable, session_estimates
 
 WORTH_IT = 0.7
@@ -39,7 +40,7 @@ class Calibrated:
 
     `block_sd` is the spread that the blocks inside a session would cause alone, `raw_sd` the one without the canary.
     `smallest` is the slowdown that is found in 99 % of cases, `sessions_needed` how many baseline sessions can gate
-    the tolerance; `None` where that cannot be, and `reason` says why.
+    the tolerance; `None` where that cannot be, and `reason` says why. `cost` is what its sessions and samples take.
     """
 
     cell: Cell
@@ -52,6 +53,7 @@ class Calibrated:
     block_sd: float | None = None
     smallest: float | None = None
     sessions_needed: int | None = None
+    cost: Cost | None = None
     reason: str = ""
 
     @property
@@ -64,6 +66,13 @@ class Calibrated:
         if self.session_sd is None or self.block_sd is None:
             return None
         return math.sqrt(max(0.0, self.session_sd**2 - self.block_sd**2))
+
+    @property
+    def repetition(self) -> Repetition | None:
+        """How many samples a session of this cell is worth; `None` where its spread cannot be taken apart."""
+        if self.cost is None or self.block_sd is None or self.process_sd is None:
+            return None
+        return repetition(self.cost, block_sd=self.block_sd, process_sd=self.process_sd)
 
 
 def choose_modes(recordings: Sequence[Recording]) -> dict[str, Mode]:
@@ -169,7 +178,11 @@ def _calibrate_one(baseline: Baseline, metric: Metric, rule: Rule, noise: Noise 
         return replace(told, reason=str(error))
     estimates = session_estimates(rows, rule.statistic)
     told = replace(
-        told, session_sd=_sd(estimates), raw_sd=_raw_sd(baseline, metric), block_sd=_block_sd(baseline, metric, mode)
+        told,
+        session_sd=_sd(estimates),
+        raw_sd=_raw_sd(baseline, metric),
+        block_sd=_block_sd(baseline, metric, mode),
+        cost=cost_of(baseline.recordings, SERIES[metric.series].phase),
     )
     blocked = obstacle(rows, rule, noise) if rule.statistic.is_tail else None
     if blocked is not None:

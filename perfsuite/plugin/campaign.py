@@ -5,11 +5,15 @@ It measures nothing itself and decides nothing itself: sessions are processes, v
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cached_property
 
+from perfsuite.core.baseline import Baseline
 from perfsuite.core.calibration import Calibrated, calibrate
 from perfsuite.core.contrast import AGREEING_SESSIONS
+from perfsuite.core.drift import Drift, drifts
 from perfsuite.core.errors import BaselineError, OptionError
 from perfsuite.core.gate import LEAST_BASELINE_SESSIONS
+from perfsuite.core.history import histories
 from perfsuite.core.judgement import judge_cell, refuse, suite_noise
 from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import SERIES, Metric, parse_metric
@@ -102,6 +106,14 @@ class Campaign:
         if self.options.save_baseline:
             return bool(self.shelf.errors)
         return any(verdict.outcome.fails for judgement in self.judgements() for verdict in judgement.verdicts)
+
+    @property
+    def inconclusive(self) -> tuple[Verdict, ...]:
+        """The verdicts of a judging run that were left undecided; what has no baseline is not among them."""
+        if self.options.save_baseline:
+            return ()
+        verdicts = (verdict for judgement in self.judgements() for verdict in judgement.verdicts)
+        return tuple(verdict for verdict in verdicts if verdict.outcome is Outcome.INCONCLUSIVE)
 
     def live_arms(self, asks: tuple[Ask, ...]) -> tuple[Arm, ...]:
         """The arm of each ask, always the same object for the same arm, so that pytest opens it once."""
@@ -239,6 +251,19 @@ class Campaign:
         verdicts = [v for judgement in self.judgements() if judgement.cell == cell for v in judgement.verdicts]
         outcomes = {v.outcome for v in verdicts if not _is_refused_tail(v)}
         return outcomes == {Outcome.PASSED} and not any(map(unsavable, self.recordings(cell)))
+
+    @cached_property
+    def drifts(self) -> tuple[Drift, ...]:
+        """Where the level of a cell has slowly become another one; asked for once everything is measured."""
+        if self.options.save_baseline:
+            return ()
+        watched = {
+            (history.cell, history.metric): history
+            for judgement in self.judgements()
+            if isinstance(stored := self.shelf.of(judgement.cell), Baseline)
+            for history in histories(stored, self.recordings(judgement.cell), judgement)
+        }
+        return drifts(watched.values())
 
     @property
     def gates(self) -> int:

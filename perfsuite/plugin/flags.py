@@ -62,6 +62,12 @@ VALUES = (
     ),
     Flag("baseline_dir", "baselines", "folder of the stored baselines, from the root folder", "DIR"),
     Flag("allow_mismatch", "", "environment keys that need not agree with the baseline, e.g. driver,torch", "KEYS"),
+    Flag(
+        "inconclusive_exit",
+        "0",
+        "exit status, 6 to 255, of a run in which nothing failed but a gate stayed inconclusive; 0 is pytest's own",
+        "N",
+    ),
     Flag("json", "", "write everything measured and judged to this file", "PATH", has_ini=False),
     Flag(
         "inject_slowdown",

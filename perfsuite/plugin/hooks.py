@@ -10,6 +10,7 @@ from perfsuite.plugin.stash import CAMPAIGN
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
+    from perfsuite.plugin.campaign import Campaign
     from perfsuite.plugin.selection import Ask
 
 FIXTURES = ("perf_cell", "perf_recording", "perf_judgement", "perf_strategy")
@@ -119,15 +120,29 @@ def _ask_of(item: pytest.Item, *fixtures: str) -> "Ask | None":
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the JSON report, and let no run end green with a red gate in it."""
+    """Write the JSON report, let no run end green with a red gate in it, and mark one that stayed inconclusive."""
     if CAMPAIGN not in session.config.stash:
         return
     from perfsuite.plugin.summary import write_json
 
     campaign = session.config.stash[CAMPAIGN]
+    if session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = _exit_status(campaign)
     write_json(campaign)
-    if campaign.has_failed and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _exit_status(campaign: "Campaign") -> int:
+    """What a run that pytest itself finds green ends with."""
+    if campaign.has_failed:
+        return pytest.ExitCode.TESTS_FAILED
+    status, undecided = campaign.settings.inconclusive_exit, len(campaign.inconclusive)
+    if not status or not undecided:
+        return pytest.ExitCode.OK
+    campaign.note(
+        f"--perf-inconclusive-exit: nothing failed, {undecided} of {campaign.gates} gates stayed inconclusive: "
+        f"exit status {status}"
+    )
+    return status
 
 
 def pytest_terminal_summary(terminalreporter: "TerminalReporter", config: pytest.Config) -> None:

@@ -28,10 +28,18 @@ from perfsuite.strategies import references, resolve
 _FLAGS = {flag.name: flag for flag in (*VALUES, *SWITCHES)}
 Number = TypeVar("Number", int, float)
 
+PYTESTS_OWN = range(1, 6)
+"""Exit statuses that pytest gives a meaning: tests failed, interrupted, its own error, usage, no tests."""
+LARGEST_EXIT = 255
+"""A process has one byte for its exit status."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """A run's options, and where its files are. `references` maps a strategy's name to the class that is created."""
+    """A run's options, and where its files are. `references` maps a strategy's name to the class that is created.
+
+    `inconclusive_exit` is the exit status of a run that only stays inconclusive, 0 for no status of its own.
+    """
 
     options: Options
     references: Mapping[str, str]
@@ -39,6 +47,7 @@ class Settings:
     root: Path
     baseline_dir: Path
     json_path: Path | None
+    inconclusive_exit: int
     resume: bool
     append: bool
     update_noise: bool
@@ -96,11 +105,20 @@ def read_settings(config: pytest.Config) -> Settings:
         root=config.rootpath,
         baseline_dir=config.rootpath / reader.text("baseline_dir"),
         json_path=config.invocation_params.dir / json_text if json_text else None,
+        inconclusive_exit=_inconclusive_exit(reader),
         resume=reader.switch("resume"),
         append=_append(reader, save_baseline),
         update_noise=reader.switch("update_noise") and not save_baseline,
         selftest=_selftest(reader, save_baseline),
     )
+
+
+def _inconclusive_exit(reader: _Reader) -> int:
+    status = reader.number("inconclusive_exit", int, least=0)
+    if status in PYTESTS_OWN or status > LARGEST_EXIT:
+        allowed = f"it must be {PYTESTS_OWN.stop} to {LARGEST_EXIT}, or 0 for no status of its own"
+        raise OptionError(f"{_FLAGS['inconclusive_exit'].option}: {status} is not allowed; {allowed}")
+    return status
 
 
 def _append(reader: _Reader, save_baseline: bool) -> bool:

@@ -11,6 +11,7 @@ from perfsuite.plugin import commands
 from perfsuite.plugin.campaign import Campaign
 from perfsuite.report import json_report, terminal
 from perfsuite.report.calibration import calibration
+from perfsuite.report.drifts import drifts
 from perfsuite.report.headings import counted
 from perfsuite.report.layout import Line
 from perfsuite.report.observations import observations
@@ -40,6 +41,7 @@ def write_summary(reporter: "TerminalReporter", campaign: Campaign) -> None:
     elif recordings:
         _write(reporter, terminal.verdicts(campaign.judgements(), _commands(campaign.argv)))
         _write(reporter, _suspicion_lines(campaign))
+        _write(reporter, drifts(campaign.drifts, partial(commands.save, campaign.argv)))
         _write(reporter, selftest(campaign.selftest) if campaign.selftest else ())
     if verbose:
         _write(reporter, observations(observe(r for own in recordings.values() for r in own)))
@@ -95,7 +97,9 @@ def write_json(campaign: Campaign) -> None:
     if path is None or not campaign.cells:
         return
     recordings = [recording for cell in campaign.cells for recording in campaign.recordings(cell)]
-    document = json_report.document(campaign.options, recordings, campaign.judgements(), campaign.notes)
+    document = json_report.document(
+        campaign.options, recordings, campaign.judgements(), campaign.notes, campaign.drifts
+    )
     try:
         json_report.write(path, document)
     except OptionError as error:

@@ -16,6 +16,11 @@ LEGEND = (
     "allow no more; needs is how many baseline sessions hold the tolerance; raw has void blocks in it, used has not",
 )
 
+REPETITION = (
+    "samples a session is worth (n* of Kalibera & Jones 2013): beyond them another session tells more for its time; "
+    "no limit: sessions differ by no more than their samples explain, take more samples and no more sessions"
+)
+
 
 def calibration(found: Sequence[Calibrated], *, looks: int, gates: int) -> tuple[Line, ...]:
     """A table per strategy and model with a row per cell and metric, then what it means in a sentence."""
@@ -43,7 +48,22 @@ def _table(rows: Sequence[Calibrated]) -> tuple[Line, ...]:
         Column(group="", title="", left=True, cells=tuple(_remark(row) for row in rows)),
     )
     title = f"calibration of {cell.strategy_slug} on {cell.model.name}: {counted(rows[0].sessions, 'session')}"
-    return (Line(title, "bold"), *table(columns), Line(""))
+    return (Line(title, "bold"), *table(columns), *_repetitions(rows), Line(""))
+
+
+def _repetitions(rows: Sequence[Calibrated]) -> tuple[Line, ...]:
+    """A line per cell with the samples that a session is worth, of every metric whose spread could be taken apart."""
+    cells = groupby((row for row in rows if row.repetition), key=lambda row: row.cell)
+    lines = [Line(f"  {cell.workload.slug}: {', '.join(map(_repetition, own))}") for cell, own in cells]
+    return (Line(REPETITION), *lines) if lines else ()
+
+
+def _repetition(row: Calibrated) -> str:
+    found = row.repetition
+    if found is None:
+        return ""
+    best = "no limit" if found.best is None else f"{found.best:,}"
+    return f"{row.metric.label} {best} (has {found.samples:,})"
 
 
 def _percent(fraction: float | None, digits: int = 2) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from perfsuite import __version__
 from perfsuite.core import jsontext
 from perfsuite.core.codec import encode
+from perfsuite.core.drift import Drift
 from perfsuite.core.errors import OptionError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.options import Options
@@ -17,18 +18,22 @@ from perfsuite.disk import explain, try_writing, write_whole
 from perfsuite.report.achieved import achieved, roofline_of
 from perfsuite.report.rows import pooled
 
-SCHEMA = 3
-"""Number of the report's layout. 2 lacked `roofline` in cells and recordings."""
+SCHEMA = 4
+"""Number of the report's layout. 3 lacked `drifts` in cells, 2 `roofline` in cells and recordings."""
 
 
 def document(
-    options: Options, recordings: Sequence[Recording], judgements: Sequence[Judgement], notes: Sequence[str] = ()
+    options: Options,
+    recordings: Sequence[Recording],
+    judgements: Sequence[Judgement],
+    notes: Sequence[str] = (),
+    drifts: Sequence[Drift] = (),
 ) -> dict[str, Any]:
     """Plain JSON data; durations are nanoseconds.
 
     Each cell has its recordings, raw samples and all, a summary per series over the sessions' pooled samples, its
     verdicts, and its roofline: the best limits of its sessions, the floor of each latency, and floor / P50 as
-    `achieved`; null where no limits are known.
+    `achieved`; null where no limits are known. `drifts` are warnings and no part of a verdict.
     """
     cells = dict.fromkeys((*(r.cell for r in recordings), *(judgement.cell for judgement in judgements)))
     return {
@@ -36,7 +41,10 @@ def document(
         "perfsuite": __version__,
         "options": _options(options),
         "notes": list(notes),
-        "cells": [_cell(cell, recordings, judgements) for cell in cells],
+        "cells": [
+            {**_cell(cell, recordings, judgements), "drifts": [_drift(drift) for drift in drifts if drift.cell == cell]}
+            for cell in cells
+        ],
     }
 
 
@@ -71,6 +79,11 @@ def _cell(cell: Cell, recordings: Sequence[Recording], judgements: Sequence[Judg
         "roofline": _roofline(own, summaries),
         "verdicts": [encode(verdict) for judged in judgements if judged.cell == cell for verdict in judged.verdicts],
     }
+
+
+def _drift(drift: Drift) -> dict[str, Any]:
+    """Its cell stands around it."""
+    return {name: value for name, value in encode(drift).items() if name != "cell"}
 
 
 def _roofline(own: Sequence[Recording], summaries: Mapping[str, Summary]) -> dict[str, Any] | None:

@@ -8,7 +8,8 @@ import pytest
 from perfsuite.core.calibration import Calibrated
 from perfsuite.core.canary import RAW, Canary, Mode
 from perfsuite.core.metrics import parse_metric
-from perfsuite.report.calibration import LEGEND, calibration
+from perfsuite.core.repetition import Cost
+from perfsuite.report.calibration import LEGEND, REPETITION, calibration
 from perfsuite.report.layout import Line
 from tests.builders import make_cell
 
@@ -66,6 +67,21 @@ def test_a_calibration_is_this_text() -> None:
         "at most 1 false alarm in 1,000 runs over 12 gates, at most 6 sessions a cell",
         "perfsuite: 1 of 3 gates can hold their tolerance",
         "fresh processes that a baseline needs here: 3 for a usual gate, 3 at most; for 1 gate not even 20 would do",
+    ]
+
+
+def test_the_samples_a_session_is_worth_stand_below_the_table_by_cell() -> None:
+    """sqrt(4 s / 40 ms) * sqrt(100) * 0.4 % / 0.3 % = 133.3 samples; where blocks explain all there is no limit."""
+    cost = Cost(session_ns=4e9, sample_ns=4e7, samples=100)
+    held = replace(row(), cost=cost)
+    free = replace(row("tpot.p50"), cost=replace(cost, samples=1000), block_sd=0.005)
+    tail = replace(row("ttft.p99"), cost=cost, block_sd=None)
+    found = texts(held, free, tail, replace(held, cell=make_cell(prompt=200)))
+    below = found.index(REPETITION)
+    assert found[below + 1 : below + 4] == [
+        "  p100-o4: TTFT P50 134 (has 100), TPOT P50 no limit (has 1,000)",
+        "  p200-o4: TTFT P50 134 (has 100)",
+        "",
     ]
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import perfsuite
-from perfsuite.core.codec import decode
+from perfsuite.core.codec import decode, encode
+from perfsuite.core.drift import Drift
 from perfsuite.core.errors import OptionError
 from perfsuite.core.options import Options
 from perfsuite.core.recording import Recording
@@ -20,7 +21,7 @@ CELL = make_cell()
 
 def test_a_report_says_who_wrote_it() -> None:
     report = document(Options(), (), (), ("stored but not measured in this run: eager/tiny/p1-o1",))
-    assert (report["schema"], report["perfsuite"]) == (3, perfsuite.__version__)
+    assert (report["schema"], report["perfsuite"]) == (4, perfsuite.__version__)
     assert report["notes"] == ["stored but not measured in this run: eager/tiny/p1-o1"]
 
 
@@ -65,6 +66,24 @@ def test_a_cell_has_its_verdicts() -> None:
     (cell,) = document(Options(), (make_recording(CELL),), (judgement,))["cells"]
     assert cell["id"] == CELL.id
     assert [decode(Verdict, data) for data in cell["verdicts"]] == list(judgement.verdicts)
+
+
+def test_a_drift_stands_in_its_cell() -> None:
+    drift = Drift(
+        cell=CELL,
+        metric="ttft.p50",
+        day=9,
+        days=16,
+        session=16,
+        sessions=23,
+        since="2026-01-09T00:00:00Z",
+        change=0.02,
+        chance=1e-4,
+    )
+    other = make_cell(prompt=200)
+    found = document(Options(), (make_recording(CELL), make_recording(other)), (), drifts=(drift,))["cells"]
+    assert [cell["drifts"] for cell in found] == [[{k: v for k, v in encode(drift).items() if k != "cell"}], []]
+    assert found[0]["drifts"][0]["since"] == "2026-01-09T00:00:00Z"
 
 
 def test_a_cell_that_was_judged_without_a_recording_is_in_the_report() -> None:
