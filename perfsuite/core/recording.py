@@ -8,7 +8,18 @@ from perfsuite.core.matrix import Cell
 from perfsuite.core.roofline import Roofline
 from perfsuite.core.sample import Failure, Phase, Sample
 
-ENVIRONMENT_KEYS = ("device", "model", "dtype", "torch", "cuda", "driver", "threads", "warm-up", "block")
+ENVIRONMENT_KEYS = (
+    "device",
+    "model",
+    "dtype",
+    "quantization",
+    "torch",
+    "cuda",
+    "driver",
+    "threads",
+    "warm-up",
+    "block",
+)
 """What can be among the keys that must agree; which of them are there depends on the device."""
 
 

@@ -32,6 +32,7 @@ from perfsuite.measure.strategy import (
     SlowsDevice,
     Strategy,
     create,
+    require_quantization,
     wanted_abilities,
 )
 
@@ -72,8 +73,12 @@ def run_job(job: SessionJob, emit: Emit) -> None:
     try:
         strategy = create(job.reference)
         _check_abilities(strategy, job)
+        require_quantization(strategy, job.cells[0].model)
     except OptionError as error:
         emit(Event(refused=str(error)))
+        return
+    except StrategyUnavailableError as error:
+        emit(Event(unavailable=str(error)))
         return
     try:
         _run_open_to_close(strategy, job, emit)

@@ -6,20 +6,22 @@ It imports torch and transformers; only what runs a model imports it.
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import transformers
 from safetensors import SafetensorError
 
-from perfsuite.core.errors import ModelLoadError, StrategyUnavailableError
+from perfsuite.core.errors import ModelLoadError
 from perfsuite.core.units import format_bytes
 from perfsuite.core.workload import ModelFacts, ModelSpec
 from perfsuite.models.configuration import CONFIG_ERRORS, load_error, location, read_config
 from perfsuite.models.device import find_device, free_bytes
 from perfsuite.models.fingerprint import fingerprint
 from perfsuite.models.presets import positions_in, preset
+from perfsuite.models.quantization import quantize, require_quantization
+from perfsuite.models.storage import bytes_of
 from perfsuite.models.work import work_of
 
 DUMMY_SEED = 0
@@ -47,29 +49,31 @@ class LoadedModel:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of all parameters, tied ones once."""
-        return sum(parameter.numel() * parameter.element_size() for parameter in self.model.parameters())
+        """Bytes that all parameters really take, tied ones once."""
+        return bytes_of(self.model.parameters())
 
 
 def load(spec: ModelSpec) -> LoadedModel:
     """The model that `spec` names, ready to run.
 
-    Presets, and any model with load format 'dummy', get weights drawn from a fixed seed directly on the device.
-    Raises ModelLoadError for what cannot be loaded, OptionError for a device that is not there and
-    StrategyUnavailableError for a quantization.
+    Presets, and any model with load format 'dummy', get weights drawn from a fixed seed directly on the device; weights
+    are quantized there, once all of them are. Raises ModelLoadError for what cannot be loaded, OptionError for a device
+    that is not there and StrategyUnavailableError for a quantization that cannot be done.
     """
-    if spec.quantization is not None:
-        raise StrategyUnavailableError(
-            f"model {spec.name!r}: quantization {spec.quantization!r} cannot be run in this process; "
-            "drop --perf-quantization, or use a strategy whose engine quantizes"
-        )
     device = find_device(spec.device)
+    if spec.quantization:
+        require_quantization(spec.quantization, device)
     with _quiet_transformers():
         config = read_config(spec)
         dtype = _dtype(spec, config, device)
-        model = _place(spec, config, dtype, device)
-    model.eval().requires_grad_(False)
-    return LoadedModel(model=model, facts=_facts(spec, model, dtype, device), eos_token_ids=_eos_token_ids(model))
+        with _errors_told(spec, config, dtype, device):
+            model = _draw(spec, config, dtype, device) if _is_dummy(spec) else _read(spec, config, dtype).to(device)
+            model.eval().requires_grad_(False)
+            quantization = quantize(model, spec.quantization) if spec.quantization else None
+    facts = _facts(spec, model, dtype, device)
+    return LoadedModel(
+        model=model, facts=replace(facts, quantization=quantization), eos_token_ids=_eos_token_ids(model)
+    )
 
 
 @contextmanager
@@ -96,10 +100,12 @@ def _dtype(spec: ModelSpec, config: Any, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if config.dtype == torch.bfloat16 else torch.float16
 
 
-def _place(spec: ModelSpec, config: Any, dtype: torch.dtype, device: torch.device) -> Any:
+@contextmanager
+def _errors_told(spec: ModelSpec, config: Any, dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+    """What goes wrong on the way of the weights to the device, in one line that says what to do."""
     free = free_bytes(device) or 0
     try:
-        return _draw(spec, config, dtype, device) if _is_dummy(spec) else _read(spec, config, dtype).to(device)
+        yield
     except torch.OutOfMemoryError as error:
         raise ModelLoadError(
             f"model {spec.name!r}: {device} is out of memory: the weights take {_size(spec, config, dtype)}, "

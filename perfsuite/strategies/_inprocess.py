@@ -48,6 +48,9 @@ class InProcess:
             torch.cuda.reset_peak_memory_stats(device)
         self._loaded = load(spec)
         if device.type == "cuda":
+            if spec.quantization:  # what runs is smaller than what was loaded, and the peaks are of what runs
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats(device)
             torch.cuda.synchronize(device)  # drawn weights are there, so that loading is not timed as the first call
         check_positions(spec.name, self._loaded.facts.positions, workloads)
         return self._loaded
@@ -76,12 +79,13 @@ class InProcess:
         return self.loaded.facts
 
     def notes(self) -> tuple[str, ...]:
-        """Choices that matter to the numbers: the attention implementation and the dtype."""
-        attention = getattr(self.loaded.model.config, "_attn_implementation", None)
-        return (f"attention: {attention}", f"dtype: {self.loaded.facts.dtype}")
+        """Choices that matter to the numbers: the attention implementation, the dtype and the quantization."""
+        facts, attention = self.loaded.facts, getattr(self.loaded.model.config, "_attn_implementation", None)
+        quantized = (f"quantization: {facts.quantization}",) if facts.quantization else ()
+        return (f"attention: {attention}", f"dtype: {facts.dtype}", *quantized)
 
     def memory(self) -> Memory:
-        """Bytes of the weights, and on a GPU the allocator's peaks since loading began."""
+        """Bytes of the weights, and on a GPU the allocator's peaks since loading began (ended, if quantized)."""
         device, weights = self.loaded.device, self.loaded.weight_bytes
         if device.type != "cuda":
             return Memory(weights=weights)

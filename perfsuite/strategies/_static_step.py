@@ -15,6 +15,7 @@ from perfsuite.core.sample import Request
 from perfsuite.core.units import format_bytes
 from perfsuite.core.workload import SamplingParams, Workload
 from perfsuite.models.device import free_bytes
+from perfsuite.models.storage import bytes_of
 from perfsuite.strategies._sampler import Draws
 from perfsuite.strategies._static import Compile, StaticForward, uncompiled
 from perfsuite.strategies._transfer import Inlet
@@ -165,7 +166,7 @@ class StaticStep:
 
     def _out_of_memory(self, lane: Lane, tokens: int) -> str:
         device, rows, length = self._model.device, len(lane.ids), lane.forward.length
-        weights = sum(parameter.numel() * parameter.element_size() for parameter in self._model.parameters())
+        weights = bytes_of(self._model.parameters())
         asked = f"the prefill of {tokens} tokens" if tokens else "a decode step"
         return (
             f"{device} is out of memory preparing {asked} for a batch of {rows}: the weights take "

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from perfsuite.core.errors import ModelLoadError, OptionError, StrategyUnavailableError
+from perfsuite.core.errors import ModelLoadError, OptionError
 from perfsuite.core.workload import ModelSpec
 from perfsuite.models.load import load
 
@@ -223,11 +223,6 @@ def test_a_model_with_code_of_its_own_runs_once_that_is_allowed(tmp_path, monkey
     own = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
     write_config(tmp_path, {**LLAMA, "model_type": "own-model", "auto_map": own})
     assert type(load(cpu(tmp_path, trust_remote_code=True)).model).__name__ == "OwnModel"
-
-
-def test_quantization_is_refused_with_the_flag_to_drop():
-    with pytest.raises(StrategyUnavailableError, match=r"'int4'.*drop --perf-quantization"):
-        load(cpu("tiny", quantization="int4"))
 
 
 def test_cuda_is_refused_where_torch_sees_none(monkeypatch):

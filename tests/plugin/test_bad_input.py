@@ -17,6 +17,7 @@ from tests.plugin.conftest import SMALL, Run
     [
         ("--perf-strategy=trtlm", "--perf-strategy: 'trtlm' is not a strategy; choose from "),
         ("--perf-dtype=float8", "--perf-dtype: 'float8' is not allowed; it must be one of auto, float32"),
+        ("--perf-quantization=int4", "--perf-quantization: 'int4' is not allowed; it must be one of int8, fp8"),
         ("--perf-load-format=gguf", "--perf-load-format: 'gguf' is not allowed"),
         ("--perf-device=tpu", "--perf-device: 'tpu' is not allowed; it must be one of auto, cpu, cuda, cuda:N"),
         ("--perf-tolerance=ttft.p50", "--perf-tolerance: 'ttft.p50' has no '='"),
