@@ -13,13 +13,14 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from perfsuite.core.errors import ModelLoadError
+from perfsuite.core.errors import DeviceMemoryError, ModelLoadError
 from perfsuite.core.units import format_bytes
-from perfsuite.core.workload import ModelFacts, ModelSpec
+from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
+from perfsuite.measure.fault import device_fault
 from perfsuite.models.configuration import CONFIG_ERRORS, load_error, location, read_config
-from perfsuite.models.device import find_device, free_bytes
+from perfsuite.models.device import find_device, free_bytes, is_out_of_memory
 from perfsuite.models.fingerprint import fingerprint
-from perfsuite.models.presets import positions_in, preset
+from perfsuite.models.presets import check_positions, positions_in, preset
 from perfsuite.models.quantization import quantize, require_quantization
 from perfsuite.models.storage import bytes_of
 from perfsuite.models.work import work_of
@@ -53,18 +54,20 @@ class LoadedModel:
         return bytes_of(self.model.parameters())
 
 
-def load(spec: ModelSpec) -> LoadedModel:
-    """The model that `spec` names, ready to run.
+def load(spec: ModelSpec, workloads: tuple[Workload, ...] = ()) -> LoadedModel:
+    """The model that `spec` names, ready to run; OptionError before its weights are touched if a workload is too long.
 
     Presets, and any model with load format 'dummy', get weights drawn from a fixed seed directly on the device; weights
-    are quantized there, once all of them are. Raises ModelLoadError for what cannot be loaded, OptionError for a device
-    that is not there and StrategyUnavailableError for a quantization that cannot be done.
+    are quantized there, once all of them are. Raises ModelLoadError for what cannot be loaded, DeviceMemoryError for
+    what does not fit, OptionError for a device that is not there and StrategyUnavailableError for a quantization that
+    cannot be done.
     """
     device = find_device(spec.device)
     if spec.quantization:
         require_quantization(spec.quantization, device)
     with _quiet_transformers():
         config = read_config(spec)
+        check_positions(spec.name, _positions(config), workloads)
         dtype = _dtype(spec, config, device)
         with _errors_told(spec, config, dtype, device):
             model = _draw(spec, config, dtype, device) if _is_dummy(spec) else _read(spec, config, dtype).to(device)
@@ -106,12 +109,14 @@ def _errors_told(spec: ModelSpec, config: Any, dtype: torch.dtype, device: torch
     free = free_bytes(device) or 0
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise ModelLoadError(
-            f"model {spec.name!r}: {device} is out of memory: the weights take {_size(spec, config, dtype)}, "
-            f"{format_bytes(free)} were free; free the GPU, use --perf-dtype float16 or a smaller model"
-        ) from error
     except _WEIGHT_ERRORS as error:
+        if is_out_of_memory(error):
+            raise DeviceMemoryError(
+                f"model {spec.name!r}: {device} is out of memory: the weights take {_size(spec, config, dtype)}, "
+                f"{format_bytes(free)} were free; free the GPU, use --perf-dtype float16 or a smaller model"
+            ) from error
+        if device_fault(error):
+            raise
         raise load_error(spec, error) from error
 
 
@@ -153,7 +158,7 @@ def _facts(spec: ModelSpec, model: Any, dtype: torch.dtype, device: torch.device
     text = model.config.get_text_config()
     return ModelFacts(
         vocabulary=min(text.vocab_size, model.get_input_embeddings().weight.shape[0]),
-        positions=positions_in(text.to_dict()),
+        positions=_positions(model.config),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         dtype=str(dtype).removeprefix("torch."),
         device=str(device),
@@ -164,6 +169,10 @@ def _facts(spec: ModelSpec, model: Any, dtype: torch.dtype, device: torch.device
         ),
         work=work_of(model, dtype),
     )
+
+
+def _positions(config: Any) -> int | None:
+    return positions_in(config.get_text_config().to_dict())
 
 
 def _eos_token_ids(model: Any) -> tuple[int, ...]:

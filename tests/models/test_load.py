@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from perfsuite.core.errors import ModelLoadError, OptionError
+from perfsuite.core.errors import DeviceMemoryError, ModelLoadError, OptionError
 from perfsuite.core.workload import ModelSpec
 from perfsuite.models.load import load
 
@@ -244,7 +244,8 @@ def test_running_out_of_device_memory_names_the_sizes(monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_config", exhaust)
-    assert "out of memory: the weights take 3 MiB" in problem_with(cpu("tiny"))
+    with pytest.raises(DeviceMemoryError, match=r"the weights take 3 MiB, .* were free; .* a smaller model$"):
+        load(cpu("tiny"))
 
 
 @pytest.mark.gpu
