@@ -191,6 +191,16 @@ class LosesDeviceAtOnce(LosesDevice):
     answered = 0
 
 
+class LosesDeviceForGood(LosesDevice):
+    """Once its device was lost, no other process can open it in this folder."""
+
+    def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
+        yield "load"
+        if Path("opened").exists():
+            raise RuntimeError("no device")
+        Path("opened").touch()
+
+
 class LosesDeviceAtOpen(Scripted):
     def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
         yield "load"

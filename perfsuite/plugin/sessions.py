@@ -88,6 +88,10 @@ class Sessions:
                 aside = self._accept_loss(end, aside, cells)
                 cells = list(aside)
                 continue
+            if aside and not end.recordings and end.culprit is None:
+                self._keep(tuple(aside[cell] for cell in cells))
+                self._notes.append(f"{cells[0].id}: the fresh process failed as well: {_problem(end)}")
+                return
             if end.culprit is None or end.broken:
                 self._accept(end, cells)
                 return
@@ -129,8 +133,7 @@ class Sessions:
         elif end.died:
             self._fail(cells, "worker", end.died, end.environment)
         else:
-            message = end.refused or end.unavailable or end.broken or "the worker ended without a word"
-            self._fail(cells, "open", message, end.environment)
+            self._fail(cells, "open", _problem(end), end.environment)
 
     def _fail(self, cells: list[Cell], stage: str, message: str, environment: Environment | None) -> None:
         self._keep(
@@ -187,3 +190,7 @@ def _words(end: SessionEnd) -> str:
     if end.recordings:
         return f"done, {failures} requests failed" if failures else "done"
     return "failed" if end.died or end.broken else "not possible"
+
+
+def _problem(end: SessionEnd) -> str:
+    return end.refused or end.unavailable or end.broken or end.died or "the worker ended without a word"

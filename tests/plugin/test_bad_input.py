@@ -240,6 +240,15 @@ def test_a_device_that_is_lost_again_ends_its_strategy_and_the_others_are_measur
     assert "cells that were not finished by then and are not run: 1" in notes[0]
 
 
+def test_a_device_that_cannot_be_opened_again_keeps_what_was_measured_before(run: Run) -> None:
+    result = run("--perf", "--perf-strategy=tests.scripted:LosesDeviceForGood", *THREE, "--perf-warmup=2")
+    result.assert_outcomes(failed=12)
+    cut = f"*LosesDeviceForGood/tiny/p10-o4*not run to its end: the process lost its device at *p20-o4: {FAULT}*"
+    result.stdout.fnmatch_lines([cut])
+    result.stdout.fnmatch_lines(["LosesDeviceForGood/tiny/p10-o4: the fresh process failed as well: *no device"])
+    assert any(line.split()[:1] == ["10"] and " 20 " in line for line in result.outlines)  # a block of 20 was taken
+
+
 def test_a_device_that_is_lost_beside_the_cells_keeps_what_was_measured(run: Run) -> None:
     result = run("--perf", "--perf-strategy=tests.scripted:LosesDeviceBeside", *THREE)
     result.stdout.fnmatch_lines([f"*LosesDeviceBeside/tiny/p30-o4*the process lost its device: {FAULT}*"])
