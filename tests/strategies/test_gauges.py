@@ -110,8 +110,8 @@ def test_what_a_cpu_shows_is_plausible():
 def test_a_model_whose_work_is_unknown_has_no_gauges(monkeypatch):
     with opened(EagerStrategy(), ModelSpec(name="tiny", device="cpu")) as strategy:
         assert len(list(strategy.gauges())) >= 2
-        loaded = strategy._process._loaded
-        strategy._process._loaded = replace(loaded, facts=replace(loaded.facts, work=None))
+        loaded = strategy._loaded
+        strategy._loaded = replace(loaded, facts=replace(loaded.facts, work=None))
         assert list(strategy.gauges()) == []
 
 
