@@ -44,6 +44,7 @@ def llama(tmp_path_factory):
     folder, model = tmp_path_factory.mktemp("llama"), small_model("llama")
     model.model.layers = model.model.layers[:1]
     model.config.num_hidden_layers = 1
+    model.config.max_position_embeddings = 128  # more than a cache for a short request has
     model.save_pretrained(folder)
     return ModelSpec(name=str(folder), device="cpu")
 
