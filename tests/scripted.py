@@ -9,7 +9,8 @@ from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 
-from perfsuite.core.errors import ModelLoadError, StrategyUnavailableError
+from perfsuite.core.canary import Canary
+from perfsuite.core.errors import DeviceMemoryError, ModelLoadError, StrategyUnavailableError
 from perfsuite.core.recording import Evidence
 from perfsuite.core.roofline import Limit
 from perfsuite.core.sample import Chunk, Request
@@ -20,6 +21,11 @@ from perfsuite.measure.strategy import Ability, Gauge
 from perfsuite.strategies.fake import FakeStrategy, script_from_environment
 
 MS = 1_000_000
+ILLEGAL_ACCESS = "an illegal memory access was encountered"
+
+
+class AcceleratorError(RuntimeError):
+    """What torch.AcceleratorError is, for tests that do without torch."""
 
 
 class Scripted:
@@ -162,6 +168,68 @@ class RaisesAt20(Scripted):
         if len(request.prompts[0]) == 20:
             raise KeyError("no kernel for this shape")
         return super().stream(request)
+
+
+class LosesDevice(Scripted):
+    """Loses its device, as torch tells it, at prompts of 20 tokens once ten of those are answered; each time then."""
+
+    lost_at = (20,)
+    answered = 10
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        tokens = len(request.prompts[0])
+        before = sum(len(each.prompts[0]) == tokens for each in self.requests)
+        if tokens in self.lost_at and before >= self.answered:
+            raise AcceleratorError(f"CUDA error: {ILLEGAL_ACCESS}\nCUDA kernel errors might be asynchronously reported")
+        return super().stream(request)
+
+
+class LosesDeviceAtOnce(LosesDevice):
+    """At any prompt, from the first on."""
+
+    lost_at = (10, 20, 30)
+    answered = 0
+
+
+class LosesDeviceForGood(LosesDevice):
+    """Once its device was lost, no other process can open it in this folder."""
+
+    def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
+        yield "load"
+        if Path("opened").exists():
+            raise RuntimeError("no device")
+        Path("opened").touch()
+
+
+class LosesDeviceAtOpen(Scripted):
+    def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
+        yield "load"
+        raise AcceleratorError("CUDA error: device-side assert triggered")
+
+
+class LosesDeviceBeside(Scripted):
+    """Answers everything, but the canary that it carries finds the device gone."""
+
+    def canaries(self) -> tuple["LostCanary", ...]:
+        return (LostCanary(),)
+
+
+class LostCanary:
+    canary = Canary.DEVICE
+
+    def run(self) -> None:
+        raise AcceleratorError(f"CUDA error: {ILLEGAL_ACCESS}")
+
+    def device_ns(self) -> int | None:
+        return None
+
+
+class WithoutRoom(Scripted):
+    """Its model does not fit."""
+
+    def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
+        yield "load"
+        raise DeviceMemoryError("model 'tiny': cuda:0 is out of memory: the weights take 12.6 GiB, 3.1 GiB were free")
 
 
 class Prints(Scripted):

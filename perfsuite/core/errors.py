@@ -17,5 +17,13 @@ class ModelLoadError(PerfsuiteError):
     """A model name, folder or checkpoint that cannot be loaded."""
 
 
+class DeviceMemoryError(PerfsuiteError):
+    """A device has no room for what was asked of it; the text holds the sizes and what to lower."""
+
+
+class DeviceLostError(PerfsuiteError):
+    """A process whose device answers no more: every further call would fail. The text is what the device said."""
+
+
 class BaselineError(PerfsuiteError):
     """A stored file that is broken, of a foreign schema, edited by hand, or cannot be written."""

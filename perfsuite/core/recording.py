@@ -10,7 +10,18 @@ from perfsuite.core.roofline import Roofline
 from perfsuite.core.sample import Failure, Phase, Sample
 from perfsuite.core.sampling_check import SamplingCheck
 
-ENVIRONMENT_KEYS = ("device", "model", "dtype", "torch", "cuda", "driver", "threads", "warm-up", "block")
+ENVIRONMENT_KEYS = (
+    "device",
+    "model",
+    "dtype",
+    "quantization",
+    "torch",
+    "cuda",
+    "driver",
+    "threads",
+    "warm-up",
+    "block",
+)
 """What can be among the keys that must agree; which of them are there depends on the device."""
 
 

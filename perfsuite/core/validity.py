@@ -12,7 +12,9 @@ ALLOWED_FAILURES = 0.01
 """Share of a session's requests that may break."""
 GIVEN_UP_AFTER = 3
 """A session takes no more of a cell after so many broken requests: what failed thrice is broken, not unlucky."""
-FATAL_STAGES = frozenset({"open", "worker", "evidence"})
+LOST = "device"
+"""The stage of a failure by which a process lost its device, or of a cell that this cut short."""
+FATAL_STAGES = frozenset({"open", "worker", "evidence", LOST})
 
 
 def problems(recording: Recording) -> tuple[str, ...]:

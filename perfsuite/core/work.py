@@ -33,8 +33,11 @@ class ModelWork:
 
     def pass_bytes(self, *, rows: int, past: int) -> int:
         """Bytes that a pass reads: the weights once, and of each row what the cache holds of `past` positions."""
-        cached = sum(kind.layers * kind.kv_bytes * _kept(past, kind.window) for kind in self.attention)
-        return self.weight_bytes + rows * cached
+        return self.weight_bytes + self.cache_bytes(rows=rows, past=past)
+
+    def cache_bytes(self, *, rows: int, past: int) -> int:
+        """Bytes of what the cache holds of `past` positions of each row."""
+        return rows * sum(kind.layers * kind.kv_bytes * _kept(past, kind.window) for kind in self.attention)
 
     def pass_flops(self, *, rows: int, past: int, new: int) -> int:
         """Operations of a pass that takes in `new` tokens of each row after `past`; attention is causal."""

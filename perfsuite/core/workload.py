@@ -9,6 +9,7 @@ from perfsuite.core.work import ModelWork
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 LOAD_FORMATS = ("auto", "dummy")
+QUANTIZATIONS = ("int8", "fp8")
 
 _SAMPLING_SHORT = {
     "temperature": "temperature",
@@ -98,7 +99,10 @@ def _sampling_slug(params: SamplingParams) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """Which model to load and how: a preset, a Hugging Face id or a local folder."""
+    """Which model to load and how: a preset, a Hugging Face id or a local folder.
+
+    `quantization` is that of the weights alone, what is computed is computed in `dtype`; `None` is none.
+    """
 
     name: str
     revision: str | None = None
@@ -113,6 +117,8 @@ class ModelSpec:
             raise OptionError("model: the name is empty; give a preset, a Hugging Face id or a folder")
         _require("dtype", self.dtype, self.dtype in DTYPES, f"one of {', '.join(DTYPES)}")
         _require("load format", self.load_format, self.load_format in LOAD_FORMATS, f"one of {', '.join(LOAD_FORMATS)}")
+        quantized = self.quantization is None or self.quantization in QUANTIZATIONS
+        _require("quantization", self.quantization, quantized, f"one of {', '.join(QUANTIZATIONS)}")
         known = self.device in ("auto", "cpu") or re.fullmatch(r"cuda(:\d+)?", self.device) is not None
         _require("device", self.device, known, "one of auto, cpu, cuda, cuda:N")
 
@@ -138,7 +144,8 @@ class ModelFacts:
     `vocabulary` is the number of token ids prompts are drawn from, `positions` the longest sequence (`None`: no
     limit known), `parameters` a count, `fingerprint` a digest of architecture and weights' origin. `work` is what a
     pass has to read and to compute; `None` where that is not known (an endpoint, a mixture of experts). `layers` is how
-    many transformer layers the ids pass (`None`: not known), by which rounding adds up.
+    many transformer layers the ids pass (`None`: not known), by which rounding adds up. `quantization` says how and by
+    what weights were quantized; `None` if they were not.
     """
 
     vocabulary: int
@@ -149,3 +156,4 @@ class ModelFacts:
     fingerprint: str
     work: ModelWork | None = None
     layers: int | None = None
+    quantization: str | None = None

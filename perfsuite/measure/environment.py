@@ -12,15 +12,15 @@ from perfsuite.core.options import MeasureOptions
 from perfsuite.core.recording import Environment
 from perfsuite.core.workload import ModelFacts
 
-NOTED_PACKAGES = ("torch", "transformers", "triton", "numpy", "perfsuite")
+NOTED_PACKAGES = ("torch", "transformers", "triton", "numpy", "torchao", "perfsuite")
 
 
 def collect(facts: ModelFacts, measure: MeasureOptions) -> Environment:
     """The environment of a session whose strategy opened a model with these facts.
 
     What must agree: the device's product name, torch's release and CUDA version, the driver's branch, the number of
-    CPU threads torch may use, the model's digest and its dtype, and how samples are taken (warm-up and block size). A
-    difference in any of these explains a difference in latency by itself.
+    CPU threads torch may use, the model's digest, its dtype and what quantized it, and how samples are taken (warm-up
+    and block size). A difference in any of these explains a difference in latency by itself.
     """
     torch_keys = _torch_keys(facts.device) if "torch" in sys.modules else {}
     device = _device_name(facts.device)
@@ -30,6 +30,7 @@ def collect(facts: ModelFacts, measure: MeasureOptions) -> Environment:
         "dtype": facts.dtype,
         "warm-up": str(measure.warmup),
         "block": str(measure.block_size),
+        **({"quantization": facts.quantization} if facts.quantization else {}),
         **torch_keys,
     }
     return Environment(device=device, must_agree=must_agree, noted=_noted(facts.device))

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -32,6 +32,8 @@ BOOT = "import sys; sys.path.pop(0); sys.path.append({home!r}); from perfsuite.m
 class SessionEnd:
     """How a session ended: with recordings, or with one of the texts that says why not.
 
+    `lost` says by what the worker lost its device, at `culprit`; there are recordings of what it measured before.
+
     `refused`, `unavailable` and `broken` are the worker's own words (see Event); `died` means that the process was
     killed, crashed or hung while it worked on `culprit` (`None`: while the strategy opened).
     """
@@ -42,6 +44,7 @@ class SessionEnd:
     unavailable: str | None = None
     broken: str | None = None
     died: str | None = None
+    lost: str | None = None
     culprit: Cell | None = None
 
 
@@ -50,22 +53,24 @@ def run_session(job: SessionJob, on_progress: Callable[[Progress], None]) -> Ses
     with tempfile.TemporaryFile() as log, _worker(job, log) as process:
         lines = _follow(process)
         environment: Environment | None = None
+        lost: str | None = None
         last = Progress(stage="start")
         while True:
             line = _next_line(lines, process, to_s(job.measure.silence_ns))
             event = decode(Event, json.loads(line), where="worker event") if line else None
-            if event is None or (event.progress is None and event.environment is None):
+            if event is None or not (event.progress or event.environment or event.lost):
                 break
-            environment = event.environment or environment
+            environment, lost = event.environment or environment, event.lost or lost
             if event.progress is not None:
                 last = event.progress
                 on_progress(last)
+        culprit = job.cells[last.cell] if last.cell is not None else None
         if event is not None:
             _let_close(process)
-            return _told_end(event, environment)
-        culprit = job.cells[last.cell] if last.cell is not None else None
-        hung = line is None
-        return SessionEnd(died=_death(process, log, last, job, hung), environment=environment, culprit=culprit)
+            told = _told_end(event, environment)
+            return replace(told, lost=lost, culprit=culprit) if lost else told
+        died = _death(process, log, last, job, hung=line is None)
+        return SessionEnd(died=died, lost=lost, environment=environment, culprit=culprit)
 
 
 def _told_end(event: Event, environment: Environment | None) -> SessionEnd:

@@ -12,13 +12,14 @@ from itertools import groupby
 import numpy as np
 
 from perfsuite.core.canary import CanaryReading
-from perfsuite.core.errors import PerfsuiteError
+from perfsuite.core.errors import DeviceLostError, PerfsuiteError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.options import MeasureOptions
 from perfsuite.core.sample import Chunk, Failure, Phase, Request, Sample
 from perfsuite.core.validity import GIVEN_UP_AFTER
-from perfsuite.measure.canary import Canaries, beside
+from perfsuite.measure.canary import Canaries, Readings, beside
 from perfsuite.measure.clock import Clock
+from perfsuite.measure.fault import device_fault, loss_told, lost
 from perfsuite.measure.prompts import draw_request
 from perfsuite.measure.session import Progress
 from perfsuite.measure.slowdown import slowed
@@ -56,29 +57,58 @@ class Recorder:
         self._report = report
         self._vocabulary = strategy.facts().vocabulary
         self._canaries = Canaries(strategy, clock)
+        self._current: CellTake | None = None
+        self.lost: str | None = None
         waits = options.injected_slowdown and not options.slow_device
         self._stream = slowed(strategy.stream, options.injected_slowdown, clock) if waits else strategy.stream
 
     def measure(self, cells: tuple[Cell, ...], *, order_seed: int) -> tuple[CellTake, ...]:
-        """One take per cell; `order_seed` draws the order of the cells anew for every round of blocks."""
+        """One take per cell; `order_seed` draws the order of the cells anew for every round of blocks.
+
+        When the device is lost it ends there: `lost` says by what, and the takes hold what was measured before.
+        """
         takes = tuple(CellTake(cell=cell) for cell in cells)
+        try:
+            self._measure_all(takes, np.random.default_rng(order_seed))
+        except DeviceLostError as error:
+            self.lost = str(error)
+            self._mark_cut_short(takes, str(error))
+        return takes
+
+    def _measure_all(self, takes: tuple[CellTake, ...], order: np.random.Generator) -> None:
         for index, take in enumerate(takes):
-            self._report(Progress(stage="warm-up", cell=index))
+            self._begin(take, Progress(stage="warm-up", cell=index))
             self._warm_up(take)
         with _long_lived_objects_left_alone():
-            self._measure_in_turn(takes, np.random.default_rng(order_seed))
-        return takes
+            self._measure_in_turn(takes, order)
+
+    def _begin(self, take: CellTake, progress: Progress) -> None:
+        self._current = take
+        self._report(progress)
+
+    def _mark_cut_short(self, takes: tuple[CellTake, ...], fault: str) -> None:
+        """The cell at which the device was lost, and every other that is not finished, say so."""
+        wanted = self._options.samples + self._options.decode_samples
+        for take in takes:
+            if take is self._current:
+                take.failures.append(lost(fault))
+            elif len(take.samples) + len(take.failures) < wanted and not take.is_broken and self._current:
+                take.failures.append(lost(fault, where=self._current.cell, samples=len(take.samples)))
+
+    def _read_canaries(self) -> Readings:
+        with loss_told():
+            return self._canaries.read()
 
     def _measure_in_turn(self, takes: tuple[CellTake, ...], order: np.random.Generator) -> None:
         blocks = -(-max(self._options.samples, self._options.decode_samples) // self._options.block_size)
-        self._canaries.read()  # cold caches and first kernels
-        before = self._canaries.read()
+        self._read_canaries()  # cold caches and first kernels
+        before = self._read_canaries()
         for block in range(blocks):
             for index in order.permutation(len(takes)).tolist():
                 done, total = self._options.samples * block // blocks, self._options.samples
-                self._report(Progress(stage="measure", cell=index, done=done, total=total))
+                self._begin(takes[index], Progress(stage="measure", cell=index, done=done, total=total))
                 self._take_block(takes[index], block, blocks)
-                after = self._canaries.read()
+                after = self._read_canaries()
                 takes[index].canaries.extend(beside(block, before, after))
                 before = after
 
@@ -106,7 +136,10 @@ class Recorder:
         try:
             start_ns, stamps = self._time(request)
             device_ns = self._strategy.device_ns() if isinstance(self._strategy, TimesDevice) else None
-        except Exception as error:  # noqa: BLE001 - the border to code that is not ours; whatever it raises is counted
+        except Exception as error:
+            fault = device_fault(error)
+            if fault is not None:
+                raise DeviceLostError(fault) from error
             take.failures.append(Failure(stage=stage, message=one_line(error)))
             return
         problem = answer_problem(stamps, request, self._vocabulary)

@@ -42,12 +42,15 @@ class Progress:
 class Event:
     """One line from the worker; exactly one field is set.
 
+    `lost` says by what the worker lost its device; what it has measured follows.
+
     `refused` is an error in what the user asked for, `unavailable` a strategy that cannot run here, `broken` a strategy
     that failed while it opened; `recordings` ends the session.
     """
 
     progress: Progress | None = None
     environment: Environment | None = None
+    lost: str | None = None
     refused: str | None = None
     unavailable: str | None = None
     broken: str | None = None

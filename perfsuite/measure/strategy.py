@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
 from perfsuite.core.canary import Canary
-from perfsuite.core.errors import OptionError
+from perfsuite.core.errors import OptionError, StrategyUnavailableError
 from perfsuite.core.recording import Evidence, Memory
 from perfsuite.core.roofline import Limit
 from perfsuite.core.sample import Chunk, Request
@@ -32,12 +32,22 @@ class Ability(Enum):
     REPETITION_PENALTY = "repetition penalty"
     SEED = "seed"
     LOGITS = "logits"
+    QUANTIZATION = "quantization"
 
 
 ALL_SAMPLING = frozenset({Ability.TEMPERATURE, Ability.TOP_K, Ability.TOP_P, Ability.REPETITION_PENALTY, Ability.SEED})
 
 
 PARTS = ("name", "abilities", "open", "stream", "facts", "evidence", "close")
+
+
+def require_quantization(strategy: "Strategy", model: ModelSpec) -> None:
+    """StrategyUnavailableError if the model is to be quantized and the strategy does not say that it can."""
+    if model.quantization and Ability.QUANTIZATION not in strategy.abilities:
+        raise StrategyUnavailableError(
+            f"--perf-quantization: strategy {strategy.name!r} cannot quantize weights to {model.quantization}; drop "
+            "the flag, or use --perf-strategy eager, jit, cuda-graph or jit-cuda-graph"
+        )
 
 
 def wanted_abilities(workload: Workload) -> frozenset[Ability]:
@@ -162,6 +172,7 @@ class ScriptsTime(Protocol):
 @contextmanager
 def opened(strategy: Strategy, model: ModelSpec, workloads: tuple[Workload, ...] = ()) -> Iterator[Strategy]:
     """The strategy, open and ready; closed on the way out whatever happens."""
+    require_quantization(strategy, model)
     try:
         for _ in strategy.open(model, workloads):
             pass

@@ -16,6 +16,7 @@ from perfsuite.core.sample import Failure, Phase, Sample
 from perfsuite.core.selftest import Gated, Trial
 from perfsuite.core.verdict import Judgement
 from perfsuite.core.workload import Workload
+from perfsuite.measure.aftermath import after_loss
 from perfsuite.measure.clock import HostClock, utc_now
 from perfsuite.measure.launcher import SessionEnd, run_session
 from perfsuite.measure.schedule import undecided
@@ -120,10 +121,18 @@ class _Attempt:
 
     def _measure_arm(self, cells: list[Cell]) -> None:
         """A session of all; without the cell that it died on once more, so that the others are measured."""
+        losses, aside = 0, dict[Cell, Recording]()
         while cells:
             end = self._one_session(cells)
             if end.refused or end.unavailable:
                 raise OptionError(f"{cells[0].id}: {end.refused or end.unavailable}")
+            if end.lost and end.recordings:
+                losses += 1
+                after = after_loss(end, aside, losses)
+                self._keep(after.kept)
+                aside = dict(after.again)
+                cells = list(aside)
+                continue
             if end.culprit is None:
                 self._keep(end.recordings or _broken(cells, end))
                 return

@@ -23,6 +23,7 @@ from perfsuite.core.sampling_check import SamplingCheck
 from perfsuite.core.workload import ModelFacts, SamplingParams
 from perfsuite.measure import environment
 from perfsuite.measure.clock import Clock, HostClock, utc_now
+from perfsuite.measure.fault import device_fault
 from perfsuite.measure.limits import measure_limits
 from perfsuite.measure.recorder import CellTake, Recorder, one_line
 from perfsuite.measure.sampling import Effort, check_sampling
@@ -35,6 +36,7 @@ from perfsuite.measure.strategy import (
     SlowsDevice,
     Strategy,
     create,
+    require_quantization,
     wanted_abilities,
 )
 
@@ -75,8 +77,12 @@ def run_job(job: SessionJob, emit: Emit) -> None:
     try:
         strategy = create(job.reference)
         _check_abilities(strategy, job)
+        require_quantization(strategy, job.cells[0].model)
     except OptionError as error:
         emit(Event(refused=str(error)))
+        return
+    except StrategyUnavailableError as error:
+        emit(Event(unavailable=str(error)))
         return
     try:
         _run_open_to_close(strategy, job, emit)
@@ -124,7 +130,9 @@ def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
     started_at = utc_now()
     recorder = Recorder(strategy, clock, job.measure, lambda progress: emit(Event(progress=progress)))
     takes = recorder.measure(job.cells, order_seed=job.session)
-    account = _account(strategy, opened.facts, clock)
+    if recorder.lost:
+        emit(Event(lost=recorder.lost))
+    account = _account(strategy, None if recorder.lost else opened.facts, clock)
     session = _Session(
         job=job,
         environment=here,
@@ -147,6 +155,9 @@ def _open(strategy: Strategy, clock: Clock, job: SessionJob, emit: Emit) -> _Ope
     except (OptionError, ModelLoadError) as error:
         emit(Event(refused=str(error)))
     except Exception as error:  # noqa: BLE001 - the border to engines that are not ours
+        fault = device_fault(error)
+        if fault:
+            emit(Event(lost=fault))
         emit(Event(broken=one_line(error)))
     return None
 
@@ -173,16 +184,17 @@ def _slow_device(strategy: Strategy, job: SessionJob) -> None:
     strategy.slow_device(job.measure.injected_slowdown)
 
 
-def _account(strategy: Strategy, facts: ModelFacts, clock: Clock) -> _Account:
+def _account(strategy: Strategy, facts: ModelFacts | None, clock: Clock) -> _Account:
     """What the strategy says of itself at the end; if it cannot, the samples stay and a failure says so.
 
-    The limits come last: what their gauges allocate is in no peak, and they come after every sample.
+    The limits come last: what their gauges allocate is in no peak, and they come after every sample. Without `facts`
+    they are left out, as where the device is lost.
     """
     host_peak = environment.host_peak_bytes()
     try:
         memory = strategy.memory() if isinstance(strategy, KnowsMemory) else Memory()
         evidence = strategy.evidence()
-        roofline = _roofline(strategy, facts, clock)
+        roofline = _roofline(strategy, facts, clock) if facts else None
     except Exception as error:  # noqa: BLE001 - the border to engines that are not ours
         failure = Failure(stage="evidence", message=one_line(error))
         return _Account(memory=Memory(host_peak=host_peak), evidence=Evidence(), failures=(failure,))

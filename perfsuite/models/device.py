@@ -21,6 +21,13 @@ def find_device(asked: str) -> torch.device:
     return torch.device("cuda", index)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch or CUDA found no room: torch's allocator, or CUDA itself where it wants memory of its own."""
+    text = str(error)
+    told = "CUDA error: out of memory" in text or "CUBLAS_STATUS_ALLOC_FAILED" in text
+    return isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and told)
+
+
 def free_bytes(device: torch.device) -> int | None:
     """Free memory of a CUDA device as its driver sees it; `None` for a CPU."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None

@@ -6,20 +6,23 @@ It imports torch and transformers; only what runs a model imports it.
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import transformers
 from safetensors import SafetensorError
 
-from perfsuite.core.errors import ModelLoadError, StrategyUnavailableError
+from perfsuite.core.errors import DeviceMemoryError, ModelLoadError
 from perfsuite.core.units import format_bytes
-from perfsuite.core.workload import ModelFacts, ModelSpec
+from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
+from perfsuite.measure.fault import device_fault
 from perfsuite.models.configuration import CONFIG_ERRORS, load_error, location, read_config
-from perfsuite.models.device import find_device, free_bytes
+from perfsuite.models.device import find_device, free_bytes, is_out_of_memory
 from perfsuite.models.fingerprint import fingerprint
-from perfsuite.models.presets import packaged_weights, positions_in, preset
+from perfsuite.models.presets import check_positions, packaged_weights, positions_in, preset
+from perfsuite.models.quantization import quantize, require_quantization
+from perfsuite.models.storage import bytes_of
 from perfsuite.models.work import work_of
 
 DUMMY_SEED = 0
@@ -47,30 +50,33 @@ class LoadedModel:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of all parameters, tied ones once."""
-        return sum(parameter.numel() * parameter.element_size() for parameter in self.model.parameters())
+        """Bytes that all parameters really take, tied ones once."""
+        return bytes_of(self.model.parameters())
 
 
-def load(spec: ModelSpec) -> LoadedModel:
-    """The model that `spec` names, ready to run.
+def load(spec: ModelSpec, workloads: tuple[Workload, ...] = ()) -> LoadedModel:
+    """The model that `spec` names, ready to run; OptionError before its weights are touched if a workload is too long.
 
     Presets without weights of their own, and any model with load format 'dummy', get weights drawn from a fixed seed
-    directly on the device.
-    Raises ModelLoadError for what cannot be loaded, OptionError for a device that is not there and
-    StrategyUnavailableError for a quantization.
+    directly on the device; weights are quantized there, once all of them are. Raises ModelLoadError for what cannot be
+    loaded, DeviceMemoryError for what does not fit, OptionError for a device that is not there and
+    StrategyUnavailableError for a quantization that cannot be done.
     """
-    if spec.quantization is not None:
-        raise StrategyUnavailableError(
-            f"model {spec.name!r}: quantization {spec.quantization!r} cannot be run in this process; "
-            "drop --perf-quantization, or use a strategy whose engine quantizes"
-        )
     device = find_device(spec.device)
+    if spec.quantization:
+        require_quantization(spec.quantization, device)
     with _quiet_transformers():
         config = read_config(spec)
+        check_positions(spec.name, _positions(config), workloads)
         dtype = _dtype(spec, config, device)
-        model = _place(spec, config, dtype, device)
-    model.eval().requires_grad_(False)
-    return LoadedModel(model=model, facts=_facts(spec, model, dtype, device), eos_token_ids=_eos_token_ids(model))
+        with _errors_told(spec, config, dtype, device):
+            model = _draw(spec, config, dtype, device) if _is_dummy(spec) else _read(spec, config, dtype).to(device)
+            model.eval().requires_grad_(False)
+            quantization = quantize(model, spec.quantization) if spec.quantization else None
+    facts = _facts(spec, model, dtype, device)
+    return LoadedModel(
+        model=model, facts=replace(facts, quantization=quantization), eos_token_ids=_eos_token_ids(model)
+    )
 
 
 @contextmanager
@@ -97,16 +103,20 @@ def _dtype(spec: ModelSpec, config: Any, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if config.dtype == torch.bfloat16 else torch.float16
 
 
-def _place(spec: ModelSpec, config: Any, dtype: torch.dtype, device: torch.device) -> Any:
+@contextmanager
+def _errors_told(spec: ModelSpec, config: Any, dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+    """What goes wrong on the way of the weights to the device, in one line that says what to do."""
     free = free_bytes(device) or 0
     try:
-        return _draw(spec, config, dtype, device) if _is_dummy(spec) else _read(spec, config, dtype).to(device)
-    except torch.OutOfMemoryError as error:
-        raise ModelLoadError(
-            f"model {spec.name!r}: {device} is out of memory: the weights take {_size(spec, config, dtype)}, "
-            f"{format_bytes(free)} were free; free the GPU, use --perf-dtype float16 or a smaller model"
-        ) from error
+        yield
     except _WEIGHT_ERRORS as error:
+        if is_out_of_memory(error):
+            raise DeviceMemoryError(
+                f"model {spec.name!r}: {device} is out of memory: the weights take {_size(spec, config, dtype)}, "
+                f"{format_bytes(free)} were free; free the GPU, use --perf-dtype float16 or a smaller model"
+            ) from error
+        if device_fault(error):
+            raise
         raise load_error(spec, error) from error
 
 
@@ -148,7 +158,7 @@ def _facts(spec: ModelSpec, model: Any, dtype: torch.dtype, device: torch.device
     text = model.config.get_text_config()
     return ModelFacts(
         vocabulary=min(text.vocab_size, model.get_input_embeddings().weight.shape[0]),
-        positions=positions_in(text.to_dict()),
+        positions=_positions(model.config),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         dtype=str(dtype).removeprefix("torch."),
         device=str(device),
@@ -160,6 +170,10 @@ def _facts(spec: ModelSpec, model: Any, dtype: torch.dtype, device: torch.device
         ),
         work=work_of(model, dtype),
     )
+
+
+def _positions(config: Any) -> int | None:
+    return positions_in(config.get_text_config().to_dict())
 
 
 def _eos_token_ids(model: Any) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from perfsuite.core.work import Attention, ModelWork
+from perfsuite.models.storage import bytes_of
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 """What transformers calls the layers whose cache is known here; chunked and linear ones are left out."""
@@ -29,7 +30,7 @@ def work_of(model: Any, dtype: torch.dtype) -> ModelWork | None:
     found = {id(tensor): tensor for module in decoder.modules() for tensor in _weights(module)}
     body = {key: tensor for key, tensor in found.items() if key not in output}
     return ModelWork(
-        weight_bytes=sum(tensor.numel() * tensor.element_size() for tensor in (body | output).values()),
+        weight_bytes=bytes_of((body | output).values()),
         token_flops=sum(2 * tensor.numel() for tensor in body.values() if tensor.dim() == 2),
         head_flops=sum(2 * tensor.numel() for tensor in output.values() if tensor.dim() == 2),
         attention=_attention(model.config.get_text_config(), dtype.itemsize),

@@ -40,6 +40,7 @@ VALUES = (
         "auto, float32, float16 or bfloat16; auto is float32 on a CPU, on a GPU float16 or what the model says",
         "DTYPE",
     ),
+    Flag("quantization", "", "int8 or fp8: quantize the weights, and nothing else, with torchao", "KIND"),
     Flag("device", "auto", "auto, cpu, cuda or cuda:N", "DEVICE"),
     Flag("revision", "", "revision of a Hugging Face model", "REV"),
     Flag("load_format", "auto", "auto, or dummy: the real architecture with seeded random weights", "FORMAT"),

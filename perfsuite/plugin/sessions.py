@@ -3,7 +3,7 @@
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from perfsuite import runs
 from perfsuite.core.codec import encode
@@ -13,6 +13,7 @@ from perfsuite.core.recording import Environment, Recording
 from perfsuite.core.sample import Failure
 from perfsuite.core.validity import problems
 from perfsuite.core.workload import Workload
+from perfsuite.measure.aftermath import after_loss, loss_note
 from perfsuite.measure.clock import utc_now
 from perfsuite.measure.environment import code_state, installed_versions
 from perfsuite.measure.launcher import SessionEnd, run_session
@@ -39,8 +40,15 @@ class Sessions:
         self._display = display
         self._recordings: dict[Cell, list[Recording]] = {cell: [] for cell in cells}
         self.unavailable: dict[Cell, str] = {}
-        self.notes: list[str] = []
+        self._notes: list[str] = []
+        self._losses: dict[tuple[str, object], list[str]] = {}
+        self._loss_notes: dict[tuple[str, object], str] = {}
         self._run = self._open_run(argv)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said at the end of the run."""
+        return (*self._notes, *self._loss_notes.values())
 
     def of(self, cell: Cell) -> tuple[Recording, ...]:
         return tuple(self._recordings.get(cell, ()))
@@ -72,13 +80,34 @@ class Sessions:
         self._run.finish()
 
     def _measure_arm(self, cells: list[Cell]) -> None:
+        """A session of all; cells that it was at when its process or its device went are left out of the next."""
+        aside: Mapping[Cell, Recording] = {}
         while cells:
             end = self._one_session(cells)
-            if end.culprit is None:
+            if end.lost and end.recordings:
+                aside = self._accept_loss(end, aside, cells)
+                cells = list(aside)
+                continue
+            if aside and not end.recordings and end.culprit is None:
+                self._keep(tuple(aside[cell] for cell in cells))
+                self._notes.append(f"{cells[0].id}: the fresh process failed as well: {_problem(end)}")
+                return
+            if end.culprit is None or end.broken:
                 self._accept(end, cells)
                 return
             self._fail([end.culprit], "worker", str(end.died), end.environment)
             cells = [cell for cell in cells if cell != end.culprit]
+
+    def _accept_loss(
+        self, end: SessionEnd, aside: Mapping[Cell, Recording], cells: list[Cell]
+    ) -> Mapping[Cell, Recording]:
+        """Keep what a session measured before it lost its device; the cells that are to be measured once more."""
+        faults = self._losses.setdefault((cells[0].strategy, cells[0].model), [])
+        faults.append(str(end.lost))
+        after = after_loss(end, aside, len(faults))
+        self._keep(after.kept)
+        self._loss_notes[cells[0].strategy, cells[0].model] = loss_note(cells, faults, after)
+        return after.again
 
     def _one_session(self, cells: list[Cell]) -> SessionEnd:
         job = SessionJob(
@@ -104,8 +133,7 @@ class Sessions:
         elif end.died:
             self._fail(cells, "worker", end.died, end.environment)
         else:
-            message = end.refused or end.unavailable or end.broken or "the worker ended without a word"
-            self._fail(cells, "open", message, end.environment)
+            self._fail(cells, "open", _problem(end), end.environment)
 
     def _fail(self, cells: list[Cell], stage: str, message: str, environment: Environment | None) -> None:
         self._keep(
@@ -127,7 +155,7 @@ class Sessions:
         try:
             self._run.add(recordings)
         except BaselineError as error:
-            self.notes.append(f"{error}; this session is kept in memory only")
+            self._notes.append(f"{error}; this session is kept in memory only")
 
     def _open_run(self, argv: tuple[str, ...]) -> runs.Run:
         digest = self._digest()
@@ -135,16 +163,16 @@ class Sessions:
         earlier = runs.latest_unfinished(self._settings.root, digest) if self._settings.resume else None
         if earlier is None:
             if self._settings.resume:
-                self.notes.append(
+                self._notes.append(
                     "--perf-resume: there is no interrupted run of these cells and options; starting anew"
                 )
             return runs.start(self._settings.root, digest, argv, ids)
         progress = earlier.progress()
-        self.notes.extend(progress.notes)
+        self._notes.extend(progress.notes)
         usable = [r for r in progress.recordings if r.cell in self._recordings and not problems(r)]
         for recording in usable:
             self._recordings[recording.cell].append(recording)
-        self.notes.append(f"--perf-resume: went on with {len(usable)} recordings of {earlier.folder.name}")
+        self._notes.append(f"--perf-resume: went on with {len(usable)} recordings of {earlier.folder.name}")
         return earlier
 
     def _digest(self) -> str:
@@ -157,6 +185,12 @@ class Sessions:
 
 def _words(end: SessionEnd) -> str:
     failures = sum(len(recording.failures) for recording in end.recordings)
+    if end.lost:
+        return "ended, as the device was lost,"
     if end.recordings:
         return f"done, {failures} requests failed" if failures else "done"
     return "failed" if end.died or end.broken else "not possible"
+
+
+def _problem(end: SessionEnd) -> str:
+    return end.refused or end.unavailable or end.broken or end.died or "the worker ended without a word"

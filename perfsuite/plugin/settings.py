@@ -166,6 +166,7 @@ def _model(reader: _Reader, name: str) -> ModelSpec:
             name=name,
             revision=reader.text("revision") or None,
             dtype=reader.text("dtype"),
+            quantization=reader.text("quantization") or None,
             load_format=reader.text("load_format"),
             trust_remote_code=reader.switch("trust_remote_code"),
             device=reader.text("device"),

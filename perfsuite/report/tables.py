@@ -7,7 +7,7 @@ from statistics import median
 
 from perfsuite.core.recording import Evidence, Recording
 from perfsuite.core.summary import Quantile, Summary
-from perfsuite.core.units import format_seconds
+from perfsuite.core.units import format_bytes, format_seconds
 from perfsuite.report.achieved import LEGEND as ACHIEVED_LEGEND
 from perfsuite.report.achieved import achieved_columns, limits_lines
 from perfsuite.report.columns import (
@@ -102,6 +102,7 @@ def _footer(rows: Sequence[Row]) -> tuple[Line, ...]:
     recordings = recordings_of(rows)
     notes = (
         *_startup(recordings),
+        *_weights(recordings),
         *limits_lines(rows),
         *_evidence(recordings),
         *_missing(rows, "P95", lambda summary: summary.p95),
@@ -119,6 +120,12 @@ def _startup(recordings: Sequence[Recording]) -> tuple[Line, ...]:
             times.setdefault(phase.name, []).append(phase.duration_ns)
     phases = ", ".join(f"{name} {format_seconds(median(found))}" for name, found in times.items())
     return (Line(f"startup, medians: {phases}"),) if phases else ()
+
+
+def _weights(recordings: Sequence[Recording]) -> tuple[Line, ...]:
+    sizes = {recording.memory.weights for recording in recordings} - {None}
+    told = " and ".join(format_bytes(size) for size in sorted(filter(None, sizes)))
+    return (Line(f"weights: {told}"),) if told else ()
 
 
 def _evidence(recordings: Sequence[Recording]) -> tuple[Line, ...]:

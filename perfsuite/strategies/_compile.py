@@ -20,6 +20,7 @@ from torch._inductor.exc import InvalidCxxCompiler
 
 from perfsuite.core.errors import StrategyUnavailableError
 from perfsuite.core.recording import Evidence
+from perfsuite.core.workload import ModelFacts
 from perfsuite.strategies._static import Pass
 from perfsuite.strategies._static_step import Run
 
@@ -29,6 +30,14 @@ _STOOD_ASIDE = (
     "torch.compile ran a pass without compiling it; it may be switched off (TORCH_COMPILE_DISABLE in the "
     "environment, torch._dynamo.config.disable): switch it on, or use --perf-strategy eager"
 )
+
+
+def inductor_options(facts: ModelFacts, device: torch.device) -> dict[str, object]:
+    """What inductor is told; for quantized weights on a GPU, to multiply one row while it reads the small numbers.
+
+    Otherwise it makes 16-bit weights of them in memory first, and reads those.
+    """
+    return {"coordinate_descent_tuning": True} if facts.quantization and device.type == "cuda" else {}
 
 
 class Regions:

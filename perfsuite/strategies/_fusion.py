@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import Linear, Module, Parameter, RMSNorm
 
+from perfsuite.models.storage import is_plain
+
 PROJECTIONS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 """What transformers calls projections of one input, in the order in which its models ask for them."""
 ROTATION = "apply_rotary_pos_emb"
@@ -62,8 +64,11 @@ def fuse_rotations(model: Any) -> int:
 
 
 def _fit_together(projections: Sequence[Any]) -> bool:
+    """Whether these are linear layers of one kind; quantized weights cannot be joined, whatever dtype they claim."""
     kinds = {
-        (each.in_features, each.bias is None, each.weight.dtype, each.weight.device) if type(each) is Linear else None
+        (each.in_features, each.bias is None, each.weight.dtype, each.weight.device)
+        if type(each) is Linear and is_plain(each.weight)
+        else None
         for each in projections
     }
     return len(kinds) == 1 and None not in kinds

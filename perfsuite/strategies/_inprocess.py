@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import torch
 
-from perfsuite.core.errors import StrategyUnavailableError
+from perfsuite.core.errors import DeviceMemoryError, OptionError
 from perfsuite.core.recording import Memory
 from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.units import format_bytes
 from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
-from perfsuite.models.device import find_device, free_bytes
+from perfsuite.models.device import find_device, free_bytes, is_out_of_memory
 from perfsuite.models.load import LoadedModel, load
 from perfsuite.models.presets import check_positions, positions_of
 from perfsuite.strategies._canary import Canaries, canaries_on
@@ -41,15 +41,17 @@ class InProcess:
         return self._decoder
 
     def load(self, spec: ModelSpec, workloads: tuple[Workload, ...]) -> LoadedModel:
-        """The model on its device; OptionError if a workload is longer than it can hold, if possible before loading."""
+        """The model on its device; OptionError before any weights are read if a workload is longer than it can hold."""
         check_positions(spec.name, positions_of(spec.name), workloads)
         device = find_device(spec.device)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        self._loaded = load(spec)
+        self._loaded = load(spec, workloads)
         if device.type == "cuda":
+            if spec.quantization:  # what runs is smaller than what was loaded, and the peaks are of what runs
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats(device)
             torch.cuda.synchronize(device)  # drawn weights are there, so that loading is not timed as the first call
-        check_positions(spec.name, self._loaded.facts.positions, workloads)
         return self._loaded
 
     def start(self, step: Step) -> None:
@@ -57,31 +59,43 @@ class InProcess:
         self._decoder = Decoder(step, self.loaded.device, self.loaded.eos_token_ids)
 
     def stream(self, request: Request) -> Iterator[Chunk]:
-        """The decoder's chunks; StrategyUnavailableError with the sizes if the device runs out of memory."""
+        """The decoder's chunks; DeviceMemoryError with the sizes if the device has no room for them.
+
+        OptionError for more tokens than the model has positions: a GPU would be lost to an index beyond its tables.
+        """
+        positions = self.facts().positions
+        if positions is not None and len(request.prompts[0]) + request.output_tokens > positions:
+            raise OptionError(_too_long(request, positions))
         try:
             yield from self.decoder.stream(request)
-        except torch.OutOfMemoryError as error:
-            raise StrategyUnavailableError(self._out_of_memory(request)) from error
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise DeviceMemoryError(self._out_of_memory(request)) from error
 
     def _out_of_memory(self, request: Request) -> str:
-        loaded, rows = self.loaded, len(request.prompts)
+        loaded, rows, tokens = self.loaded, len(request.prompts), len(request.prompts[0])
         smaller = "use --perf-dtype float16, " if loaded.facts.dtype == "float32" else ""
+        work = loaded.facts.work
+        cache = work.cache_bytes(rows=rows, past=tokens + request.output_tokens) if work else 0
         return (
-            f"{loaded.device} is out of memory on a batch of {rows} with {len(request.prompts[0])} prompt tokens: "
-            f"the weights take {format_bytes(loaded.weight_bytes)}, {format_bytes(free_bytes(loaded.device) or 0)} are "
-            f"free; lower the batch size or the prompt length, {smaller}or free the GPU"
+            f"{loaded.device} is out of memory on a batch of {rows} with {tokens} prompt and {request.output_tokens} "
+            f"output tokens: the weights take {format_bytes(loaded.weight_bytes)}, their cache {format_bytes(cache)}, "
+            f"{format_bytes(free_bytes(loaded.device) or 0)} are free; lower the batch size or the prompt length, "
+            f"{smaller}or free the GPU"
         )
 
     def facts(self) -> ModelFacts:
         return self.loaded.facts
 
     def notes(self) -> tuple[str, ...]:
-        """Choices that matter to the numbers: the attention implementation and the dtype."""
-        attention = getattr(self.loaded.model.config, "_attn_implementation", None)
-        return (f"attention: {attention}", f"dtype: {self.loaded.facts.dtype}")
+        """Choices that matter to the numbers: the attention implementation, the dtype and the quantization."""
+        facts, attention = self.loaded.facts, getattr(self.loaded.model.config, "_attn_implementation", None)
+        quantized = (f"quantization: {facts.quantization}",) if facts.quantization else ()
+        return (f"attention: {attention}", f"dtype: {facts.dtype}", *quantized)
 
     def memory(self) -> Memory:
-        """Bytes of the weights, and on a GPU the allocator's peaks since loading began."""
+        """Bytes of the weights, and on a GPU the allocator's peaks since loading began (ended, if quantized)."""
         device, weights = self.loaded.device, self.loaded.weight_bytes
         if device.type != "cuda":
             return Memory(weights=weights)
@@ -112,3 +126,11 @@ class InProcess:
         self._loaded = self._decoder = None
         gc.collect()
         torch.cuda.empty_cache()
+
+
+def _too_long(request: Request, positions: int) -> str:
+    tokens, output = len(request.prompts[0]), request.output_tokens
+    return (
+        f"{tokens} prompt and {output} output tokens take {tokens + output} positions, the model has {positions}; "
+        "shorten the prompt or the output"
+    )

@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn import Linear, Module, functional
 
+from perfsuite.models.storage import is_plain
+
 _TYPES = (torch.float16, torch.bfloat16)
 _TRIALS = 12  # of each way to multiply many rows, over matrices that do not fit the cache together
 _MATRICES = 3
 
 
 def use_skinny_products(model: Any) -> int:
-    """Replace the 16-bit linear layers of a model; how many were replaced."""
+    """Replace the 16-bit linear layers of a model; how many were replaced. Quantized ones stay as they are."""
     layers = _in_the_order_of_use(model)
     following = dict(zip(layers, (layer.weight for layer in layers[1:]), strict=False))
     places = [
@@ -33,13 +35,17 @@ def use_skinny_products(model: Any) -> int:
 
 def _in_the_order_of_use(model: Any) -> list[Any]:
     used: list[Any] = []
-    linear = [each for each in model.modules() if type(each) is Linear and each.weight.dtype in _TYPES]
+    linear = [each for each in model.modules() if type(each) is Linear and _is_16_bit(each.weight)]
     hooks = [each.register_forward_pre_hook(lambda layer, _: used.append(layer)) for each in linear]
     with torch.no_grad():
         model(input_ids=torch.zeros((1, 1), dtype=torch.int64, device=model.device), use_cache=False)
     for hook in hooks:
         hook.remove()
     return list(dict.fromkeys(used))
+
+
+def _is_16_bit(weight: Tensor) -> bool:
+    return weight.dtype in _TYPES and is_plain(weight)
 
 
 class SkinnyLinear(Module):

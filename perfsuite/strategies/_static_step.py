@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from perfsuite.core.errors import StrategyUnavailableError
+from perfsuite.core.errors import DeviceMemoryError
 from perfsuite.core.sample import Request
 from perfsuite.core.units import format_bytes
 from perfsuite.core.workload import SamplingParams, Workload
-from perfsuite.models.device import free_bytes
+from perfsuite.models.device import free_bytes, is_out_of_memory
+from perfsuite.models.storage import bytes_of
 from perfsuite.strategies._sampler import Draws
 from perfsuite.strategies._static import Compile, StaticForward, uncompiled
 from perfsuite.strategies._transfer import Inlet
@@ -82,15 +83,35 @@ class StaticStep:
         self._prepared_count = 0
 
     def expect(self, workloads: Iterable[Workload]) -> None:
-        """Prepare for these, the largest first, so that the smaller ones find their memory already there."""
+        """Prepare for these, the largest first, so that the smaller ones find their memory already there.
+
+        What does not fit is left to its first request, which will say so; DeviceMemoryError if nothing fits.
+        """
         largest_first = sorted(workloads, key=lambda each: (each.batch_size, each.prompt_tokens), reverse=True)
         for workload in sorted(largest_first, key=lambda each: each.total_tokens, reverse=True):
             self.lane(workload.batch_size, workload.total_tokens)
-        for workload in largest_first:
-            lane = self._lanes[workload.batch_size]
-            self._prefill_of(lane, workload.prompt_tokens, workload.sampling)
-        for workload in largest_first:
-            self._decode_of(self._lanes[workload.batch_size], workload.sampling)
+        fitting = self._fitting(largest_first, self._prefill_for)
+        self._fitting(fitting, self._decode_for)
+
+    def _fitting(self, workloads: list[Workload], prepare: Callable[[Workload], Run]) -> list[Workload]:
+        """Those that could be prepared; DeviceMemoryError if there are some and none could."""
+        problems = {}
+        for workload in workloads:
+            problem = _lack(prepare, workload)
+            if problem:
+                problems[workload] = problem
+                gc.collect()
+                torch.cuda.empty_cache()
+        fitting = [workload for workload in workloads if workload not in problems]
+        if problems and not fitting:
+            raise DeviceMemoryError(next(iter(problems.values())))
+        return fitting
+
+    def _prefill_for(self, workload: Workload) -> Run:
+        return self._prefill_of(self._lanes[workload.batch_size], workload.prompt_tokens, workload.sampling)
+
+    def _decode_for(self, workload: Workload) -> Run:
+        return self._decode_of(self._lanes[workload.batch_size], workload.sampling)
 
     @torch.inference_mode(mode=False)
     def lane(self, rows: int, positions: int) -> Lane:
@@ -158,14 +179,16 @@ class StaticStep:
             lane.forward.rewind()
             try:
                 lane.prepared[kind] = self._prepare(run, lane.draws.generator)
-            except torch.OutOfMemoryError as error:
-                raise StrategyUnavailableError(self._out_of_memory(lane, tokens)) from error
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise DeviceMemoryError(self._out_of_memory(lane, tokens)) from error
             self._prepared_count += 1
         return lane.prepared[kind]
 
     def _out_of_memory(self, lane: Lane, tokens: int) -> str:
         device, rows, length = self._model.device, len(lane.ids), lane.forward.length
-        weights = sum(parameter.numel() * parameter.element_size() for parameter in self._model.parameters())
+        weights = bytes_of(self._model.parameters())
         asked = f"the prefill of {tokens} tokens" if tokens else "a decode step"
         return (
             f"{device} is out of memory preparing {asked} for a batch of {rows}: the weights take "
@@ -173,3 +196,12 @@ class StaticStep:
             f"{format_bytes(free_bytes(device) or 0)} are free; lower the batch size, the prompt or output length, or "
             "free the GPU"
         )
+
+
+def _lack(prepare: Callable[[Workload], Run], workload: Workload) -> str | None:
+    """What is said if there is no room for a pass; not the error itself, which keeps alive what was laid out."""
+    try:
+        prepare(workload)
+    except DeviceMemoryError as error:
+        return str(error)
+    return None

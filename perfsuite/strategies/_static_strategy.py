@@ -27,7 +27,7 @@ class StaticStrategy(InProcess):
     name: str
     getting_ready: str
     """What the phase after loading is called."""
-    abilities = ALL_SAMPLING | {Ability.BATCH, Ability.LOGITS}
+    abilities = ALL_SAMPLING | {Ability.BATCH, Ability.LOGITS, Ability.QUANTIZATION}
 
     def __init__(self) -> None:
         super().__init__()

@@ -41,7 +41,7 @@ class EagerStrategy(InProcess):
     """Runs a model as transformers does, without compilation or graphs: what every other strategy is compared with."""
 
     name = "eager"
-    abilities = ALL_SAMPLING | {Ability.BATCH, Ability.LOGITS}
+    abilities = ALL_SAMPLING | {Ability.BATCH, Ability.LOGITS, Ability.QUANTIZATION}
 
     def __init__(self) -> None:
         super().__init__()

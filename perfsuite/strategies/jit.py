@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from perfsuite.core.recording import Evidence
-from perfsuite.strategies._compile import Regions
+from perfsuite.strategies._compile import Regions, inductor_options
 from perfsuite.strategies._static_step import StaticStep
 from perfsuite.strategies._static_strategy import StaticStrategy
 
@@ -18,7 +18,7 @@ class JitStrategy(StaticStrategy):
     getting_ready = "compile"
 
     def make_step(self, model: Any, device: torch.device) -> StaticStep:
-        self._regions = Regions()
+        self._regions = Regions(inductor_options(self.facts(), device))
         return StaticStep(model, self._regions.prepare, self._regions.compile)
 
     def next_token_logits(self, prompts: tuple[tuple[int, ...], ...]) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from perfsuite.core.recording import Evidence
 from perfsuite.strategies._cache_attention import use_cache_attention
-from perfsuite.strategies._compile import Regions
+from perfsuite.strategies._compile import Regions, inductor_options
 from perfsuite.strategies._fusion import fuse_projections
 from perfsuite.strategies._graphs import GraphPool
 from perfsuite.strategies._skinny import use_skinny_products
@@ -30,7 +30,7 @@ class JitCudaGraphStrategy(StaticStrategy):
         fuse_projections(model)
         use_skinny_products(model)
         use_cache_attention(model)
-        self._pool, self._regions = GraphPool(device), Regions()
+        self._pool, self._regions = GraphPool(device), Regions(inductor_options(self.facts(), device))
         return StaticStep(model, self._capture, self._regions.compile)
 
     def _capture(self, run: Callable[[], None], generator: torch.Generator) -> Callable[[], None]:

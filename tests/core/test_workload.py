@@ -86,6 +86,8 @@ def test_a_device_of_torch_is_accepted(device: str) -> None:
     [
         ("dtype", "int8", "one of auto, float32, float16, bfloat16"),
         ("load_format", "gguf", "one of auto, dummy"),
+        ("quantization", "int4", "one of int8, fp8"),
+        ("quantization", "", "one of int8, fp8"),
         ("device", "cuda:x", "one of auto, cpu, cuda, cuda:N"),
         ("device", "tpu", "one of auto, cpu, cuda, cuda:N"),
     ],

@@ -1,4 +1,5 @@
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from perfsuite.core.options import MeasureOptions
@@ -29,6 +30,12 @@ def test_a_cpu_is_named_with_its_number_of_cores() -> None:
 def test_the_model_and_its_dtype_must_agree() -> None:
     must_agree = collect(facts("cpu"), MeasureOptions()).must_agree
     assert (must_agree["model"], must_agree["dtype"]) == ("abc", "float32")
+
+
+def test_what_quantized_the_weights_must_agree_and_is_absent_where_nothing_did() -> None:
+    quantized = replace(facts("cpu"), quantization="int8 weight-only (torchao 0.18.0)")
+    assert collect(quantized, MeasureOptions()).must_agree["quantization"] == "int8 weight-only (torchao 0.18.0)"
+    assert "quantization" not in collect(facts("cpu"), MeasureOptions()).must_agree
 
 
 def test_the_commit_of_a_folder_without_a_checkout_is_unknown(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tests.plugin.conftest import SMALL, Run
     [
         ("--perf-strategy=trtlm", "--perf-strategy: 'trtlm' is not a strategy; choose from "),
         ("--perf-dtype=float8", "--perf-dtype: 'float8' is not allowed; it must be one of auto, float32"),
+        ("--perf-quantization=int4", "--perf-quantization: 'int4' is not allowed; it must be one of int8, fp8"),
         ("--perf-load-format=gguf", "--perf-load-format: 'gguf' is not allowed"),
         ("--perf-device=tpu", "--perf-device: 'tpu' is not allowed; it must be one of auto, cpu, cuda, cuda:N"),
         ("--perf-tolerance=ttft.p50", "--perf-tolerance: 'ttft.p50' has no '='"),
@@ -211,6 +212,63 @@ def test_a_request_that_raises_makes_its_cell_invalid(run: Run) -> None:
     result = run("--perf", "--perf-strategy=tests.scripted:RaisesAt20", "--perf-samples=4")
     result.assert_outcomes(failed=4, skipped=4)
     result.stdout.fnmatch_lines(["*RaisesAt20/tiny/p20-o4*KeyError: 'no kernel for this shape'*"])
+
+
+FAULT = "CUDA error: an illegal memory access was encountered"
+THREE = ("--perf-prompt-lengths=10,20,30", "--perf-samples=40")
+
+
+def test_a_lost_device_costs_its_own_cell_and_the_others_are_measured_in_a_fresh_process(run: Run) -> None:
+    result = run("--perf", "--perf-strategy=tests.scripted:LosesDevice", *THREE)
+    result.assert_outcomes(failed=4, skipped=8)
+    result.stdout.fnmatch_lines([f"*LosesDevice/tiny/p20-o4*invalid*the process lost its device: {FAULT}*"])
+    result.stdout.fnmatch_lines(["*LosesDevice/tiny/p10-o4: no baseline*", "*LosesDevice/tiny/p30-o4: no baseline*"])
+    result.stdout.fnmatch_lines(["perf LosesDevice/tiny session 1, 3 cells: ended, as the device was lost, in *"])
+    result.stdout.fnmatch_lines(["perf LosesDevice/tiny session 1, 2 cells: done in *"])
+    notes = [line for line in result.outlines if "lost the device" in line]
+    assert len(notes) == 1
+    assert "what was not finished by then was measured in a fresh process" in notes[0]
+
+
+def test_a_device_that_is_lost_again_ends_its_strategy_and_the_others_are_measured(
+    run: Run, project: pytest.Pytester
+) -> None:
+    both = "--perf-strategy=tests.scripted:LosesDeviceAtOnce,fake"
+    result = run("--perf", both, *THREE, "--perf-json=out.json")
+    result.assert_outcomes(failed=12, skipped=12)
+    result.stdout.fnmatch_lines(["*LosesDeviceAtOnce/tiny/p30-o4*not run: the process lost its device at *p20-o4*"])
+    assert sum("LosesDeviceAtOnce/tiny session 1" in line for line in result.outlines) == 2
+    notes = [line for line in result.outlines if "lost the device" in line]
+    assert len(notes) == 1
+    assert "2 sessions lost the device" in notes[0]
+    assert "cells that were not finished by then and are not run: 1" in notes[0]
+
+
+def test_a_device_that_cannot_be_opened_again_keeps_what_was_measured_before(run: Run) -> None:
+    result = run("--perf", "--perf-strategy=tests.scripted:LosesDeviceForGood", *THREE, "--perf-warmup=2")
+    result.assert_outcomes(failed=12)
+    cut = f"*LosesDeviceForGood/tiny/p10-o4*not run to its end: the process lost its device at *p20-o4: {FAULT}*"
+    result.stdout.fnmatch_lines([cut])
+    result.stdout.fnmatch_lines(["LosesDeviceForGood/tiny/p10-o4: the fresh process failed as well: *no device"])
+    assert any(line.split()[:1] == ["10"] and " 20 " in line for line in result.outlines)  # a block of 20 was taken
+
+
+def test_a_device_that_is_lost_beside_the_cells_keeps_what_was_measured(run: Run) -> None:
+    result = run("--perf", "--perf-strategy=tests.scripted:LosesDeviceBeside", *THREE)
+    result.stdout.fnmatch_lines([f"*LosesDeviceBeside/tiny/p30-o4*the process lost its device: {FAULT}*"])
+    assert "Traceback" not in str(result.stdout)
+
+
+def test_a_device_that_is_lost_while_opening_fails_its_cells_and_the_others_are_measured(run: Run) -> None:
+    result = run("--perf", "--perf-strategy=tests.scripted:LosesDeviceAtOpen,fake")
+    result.assert_outcomes(failed=8, skipped=8)
+    result.stdout.fnmatch_lines(["*LosesDeviceAtOpen/tiny/p10-o4*CUDA error: device-side assert triggered*"])
+
+
+def test_a_model_for_which_there_is_no_room_fails_its_cells_and_the_others_are_measured(run: Run) -> None:
+    result = run("--perf", "--perf-strategy=tests.scripted:WithoutRoom,fake")
+    result.assert_outcomes(failed=8, skipped=8)
+    result.stdout.fnmatch_lines(["*WithoutRoom/tiny/p10-o4*invalid*the weights take 12.6 GiB, 3.1 GiB were free*"])
 
 
 def test_a_strategy_that_was_named_and_cannot_run_fails(run: Run) -> None:

@@ -1,6 +1,7 @@
 """The whole path on a real model: weights, tokens, processes, baseline, verdict."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,26 @@ def test_the_embedded_model_is_measured_saved_and_judged(run: Run, project: pyte
     measured = recordings(project.path / "out.json")  # more than one if the machine was disturbed and a session void
     assert [recording["failures"] for recording in measured] == [[]] * len(measured) != []
     assert "no baseline" not in str(result.stdout)
+
+
+def test_quantized_weights_are_shown_with_their_size_and_have_a_baseline_of_their_own(
+    run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torchao = pytest.importorskip("torchao")
+    monkeypatch.setenv("PYTHONPATH", str(Path(torchao.__file__).parents[1]), prepend=os.pathsep)
+    result = run("--save-baseline", "--perf-sessions=1", "--perf-quantization=int8", *QUICK)
+    weights = f"quantization: int8 weight-only (torchao {torchao.__version__})"
+    result.stdout.fnmatch_lines(["eager, tiny (float32, int8) on *", "  weights: 1 MiB", f"  evidence: *{weights}*"])
+    (stored,) = (project.path / "baselines").rglob("*.json")
+    assert stored.parts[-3:] == ("tiny-int8", "eager", "p10-o4.json")
+    assert f'"quantization": "{weights.partition(": ")[2]}"' in stored.read_text()
+
+
+def test_a_strategy_that_cannot_quantize_says_so_in_one_line(run: Run) -> None:
+    result = run("--perf", "--perf-quantization=int8", "--perf-samples=20")
+    words = "*strategy 'fake' cannot quantize weights to int8; drop the flag, or use --perf-strategy eager*"
+    result.stdout.fnmatch_lines([words])
+    assert "Traceback" not in str(result.stdout)
 
 
 def test_a_local_folder_is_read_with_its_own_weights(run: Run, project: pytest.Pytester) -> None:

@@ -57,6 +57,7 @@ def test_a_table_is_this_text() -> None:
         "tokens    P50     ±    P95    P99   mean   std    min    max    n   TPOT    E2E        s     MiB",
         "   100  40.00  0.00  40.00  40.00  40.00  0.00  40.00  40.00  299  2.000  46.00     2.50     100",
         "  startup, medians: load 2.00 s, first call 0.50 s",
+        "  weights: 90 MiB",
         "  warm-ups: 2 requests, in no number above",
         "",
         "± is half of the 95 % interval of P50 (order statistics); the samples of all sessions of a cell are pooled",

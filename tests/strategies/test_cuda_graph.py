@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from perfsuite.core.errors import StrategyUnavailableError
+from perfsuite.core.errors import DeviceMemoryError, StrategyUnavailableError
 from perfsuite.core.sample import Request
 from perfsuite.core.workload import DEFAULT_SAMPLING, ModelSpec, SamplingParams, Workload
 from perfsuite.measure.strategy import opened
@@ -269,7 +269,7 @@ def little_memory():
 @on_gpu
 def test_running_out_of_memory_says_the_sizes_and_the_next_one_runs(little_memory):
     with (
-        pytest.raises(StrategyUnavailableError, match=r"out of memory preparing .* batch of 512: .*; lower the batch"),
+        pytest.raises(DeviceMemoryError, match=r"out of memory preparing .* batch of 512: .*; lower the batch"),
         opened(CudaGraphStrategy(), TINY, (workload(900, 100, rows=512),)),
     ):
         pass

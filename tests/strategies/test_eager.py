@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from perfsuite.core.errors import OptionError, StrategyUnavailableError
+from perfsuite.core.errors import DeviceMemoryError, OptionError, StrategyUnavailableError
 from perfsuite.core.recording import Memory
 from perfsuite.core.sample import Request
 from perfsuite.core.workload import DEFAULT_SAMPLING, ModelSpec, SamplingParams, Workload
@@ -113,6 +113,21 @@ def test_a_workload_that_does_not_fit_is_refused_before_loading(monkeypatch):
         pass
 
 
+def test_a_workload_that_does_not_fit_a_hugging_face_model_is_refused_before_its_weights_are_read(monkeypatch):
+    monkeypatch.setattr("perfsuite.strategies._inprocess.positions_of", lambda name: None)  # nothing is known by name
+    monkeypatch.setattr("perfsuite.models.load._draw", pytest.fail)
+    with (
+        pytest.raises(OptionError, match=r"1000 prompt and 25 output tokens take 1025 positions.* has 1024"),
+        opened(EagerStrategy(), TINY, (Workload(prompt_tokens=1000, output_tokens=25),)),
+    ):
+        pass
+
+
+def test_a_request_beyond_the_positions_is_refused_before_it_can_harm_the_device(tiny):
+    with pytest.raises(OptionError, match=r"25 output tokens take 1025 positions, the model has 1024; shorten"):
+        tokens_of(tiny, ((1,) * 1000,), 25)
+
+
 def test_a_workload_that_just_fits_is_answered():
     with opened(EagerStrategy(), TINY, (Workload(prompt_tokens=1000, output_tokens=24),)) as strategy:
         assert len(tokens_of(strategy, ((1,) * 1000,), 24, temperature=0)[0]) == 24
@@ -126,7 +141,8 @@ def test_running_out_of_memory_says_how_much_there_is_and_what_to_lower(monkeypa
     with (
         opened(EagerStrategy(), TINY) as strategy,
         pytest.raises(
-            StrategyUnavailableError, match=r"batch of 2 with 20 prompt tokens: the weights take 3 MiB.*lower"
+            DeviceMemoryError,
+            match=r"batch of 2 with 20 prompt and 4 output tokens: the weights take 3 MiB, their cache 0 MiB, .*lower",
         ),
     ):
         tokens_of(strategy, PROMPTS, 4)

@@ -10,7 +10,7 @@ import torch
 import torch._inductor.config
 from torch._dynamo import config as dynamo
 
-from perfsuite.core.errors import StrategyUnavailableError
+from perfsuite.core.errors import DeviceMemoryError, StrategyUnavailableError
 from perfsuite.core.sample import Request
 from perfsuite.core.validity import problems
 from perfsuite.core.workload import DEFAULT_SAMPLING, ModelSpec, SamplingParams, Workload
@@ -44,6 +44,7 @@ def llama(tmp_path_factory):
     folder, model = tmp_path_factory.mktemp("llama"), small_model("llama")
     model.model.layers = model.model.layers[:1]
     model.config.num_hidden_layers = 1
+    model.config.max_position_embeddings = 128  # more than a cache for a short request has
     model.save_pretrained(folder)
     return ModelSpec(name=str(folder), device="cpu")
 
@@ -272,7 +273,7 @@ def test_running_out_of_memory_while_compiling_says_the_sizes(llama, monkeypatch
 
     monkeypatch.setattr(torch._inductor, "compile", exhaust)
     with (
-        pytest.raises(StrategyUnavailableError, match=r"out of memory preparing the prefill of 5 tokens .*; lower the"),
+        pytest.raises(DeviceMemoryError, match=r"out of memory preparing the prefill of 5 tokens .*; lower the"),
         opened(JitStrategy(), llama, (workload(5),)),
     ):
         pass

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from perfsuite.core.errors import StrategyUnavailableError
+from perfsuite.core.errors import DeviceMemoryError, StrategyUnavailableError
 from perfsuite.core.sample import Request
 from perfsuite.core.workload import DEFAULT_SAMPLING, SamplingParams, Workload
 from perfsuite.strategies._decode import Decoder, SampledStep, next_token_logits
@@ -243,11 +243,57 @@ def test_running_out_of_memory_says_the_sizes_and_what_to_lower(llama):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(
-        StrategyUnavailableError,
+        DeviceMemoryError,
         match=r"cpu is out of memory preparing the prefill of 20 tokens for a batch of 2: the weights take 0 MiB, "
         r"the cache of 64 positions 0 MiB, 0 MiB are free; lower the batch size, the prompt or output length",
     ):
         answer(StaticStep(static(llama), exhaust), request(rows=2))
+
+
+def lacks_room_for(tokens):
+    """Preparation for which prompts of so many tokens are too long."""
+
+    def prepare(run, generator):
+        run()
+        if tokens in {cell.cell_contents for cell in run.__closure__ if isinstance(cell.cell_contents, int)}:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return run
+
+    return prepare
+
+
+def workload(tokens):
+    return Workload(prompt_tokens=tokens, output_tokens=20, sampling=GREEDY)
+
+
+def test_a_prompt_for_which_there_is_no_room_fails_when_asked_for_and_the_others_are_answered(llama):
+    step = StaticStep(static(llama), lacks_room_for(40))
+    step.expect([workload(40), workload(20)])
+    assert step.prepared == 2
+    first = answer(step, request(20))
+    with pytest.raises(DeviceMemoryError, match="preparing the prefill of 40 tokens"):
+        answer(step, request(40))
+    assert answer(step, request(20)) == first
+
+
+def test_where_no_prompt_fits_opening_fails(llama):
+    with pytest.raises(DeviceMemoryError, match="preparing the prefill of 40 tokens"):
+        StaticStep(static(llama), lacks_room_for(40)).expect([workload(40)])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_memory_that_cuda_itself_cannot_find_is_told_like_the_allocators(llama, error):
+    def exhaust(run, generator):
+        raise error
+
+    with pytest.raises(DeviceMemoryError, match="cpu is out of memory preparing"):
+        answer(StaticStep(static(llama), exhaust), request())
 
 
 def test_the_cache_is_counted_with_all_its_layers(llama):
