@@ -139,7 +139,7 @@ def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
         started_at=started_at,
         startup=opened.startup,
         account=account,
-        sampling=_check_sampling(strategy, job.cells, emit),
+        sampling=_unchecked(job.cells, recorder.lost) if recorder.lost else _check_sampling(strategy, job.cells, emit),
     )
     emit(Event(recordings=tuple(_recording(session, strategy, take) for take in takes)))
 
@@ -222,6 +222,10 @@ def _check_sampling(strategy: Strategy, cells: tuple[Cell, ...], emit: Emit) -> 
             emit(Event(progress=Progress(stage="sampling", cell=index)))
             checks[kind] = _sampling_of(strategy, cell)
     return {cell: checks[cell.workload.sampling, cell.workload.batch_size] for cell in cells}
+
+
+def _unchecked(cells: tuple[Cell, ...], fault: str) -> dict[Cell, SamplingCheck]:
+    return dict.fromkeys(cells, SamplingCheck(not_checked=f"the process lost its device: {fault}"))
 
 
 def _sampling_of(strategy: Strategy, cell: Cell) -> SamplingCheck:

@@ -24,7 +24,7 @@ ROUNDING = {
 LINEAR = 4 * (2 * 128 * 128 + 2 * 128 * 64 + 3 * 128 * 352)
 """Weights of the tiny model's linear layers."""
 OUTPUTS = 4 * (2 * 128 + 2 * 64 + 2 * 352 + 128)
-OTHERS = 320 * 128 + 4 * 2 * 128 + 128
+OTHERS = 258 * 128 + 4 * 2 * 128 + 128
 """Its table, which is the head as well, and its norms."""
 
 
