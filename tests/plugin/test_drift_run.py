@@ -22,10 +22,10 @@ def on_day(recording: Recording, day: int, factor: float) -> Recording:
 
 
 def grow(stored: Baseline, step: float) -> Baseline:
-    """Sixteen days of one session behind the baseline, the last eight slower by `step`."""
+    """Four weeks of one session a day behind the baseline, the last two of them slower by `step`."""
     later = (
-        on_day(stored.recordings[day % 8], 1 + day, (1 + step if day >= 8 else 1) * (1 + 1e-4 * (day % 5)))
-        for day in range(16)
+        on_day(stored.recordings[day % 8], 1 + day, (1 + step if day >= 14 else 1) * (1 + 1e-4 * (day % 5)))
+        for day in range(28)
     )
     past = tuple(replace(recording, started_at="2025-12-01T00:00:00Z") for recording in stored.recordings)
     return replace(stored, recordings=past, later=tuple(later))
