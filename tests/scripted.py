@@ -9,6 +9,8 @@ from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 
+import numpy as np
+
 from perfsuite.core.canary import Canary
 from perfsuite.core.errors import DeviceMemoryError, ModelLoadError, StrategyUnavailableError
 from perfsuite.core.recording import Evidence
@@ -17,7 +19,7 @@ from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.work import ModelWork
 from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
 from perfsuite.measure.clock import ScriptedClock
-from perfsuite.measure.strategy import Ability, Gauge
+from perfsuite.measure.strategy import ALL_SAMPLING, Ability, Gauge
 from perfsuite.strategies.fake import FakeStrategy, script_from_environment
 
 MS = 1_000_000
@@ -150,6 +152,24 @@ class DiesAt20(Scripted):
             os.write(2, b"engine: fatal error\n")
             os.kill(os.getpid(), signal.SIGKILL)
         return super().stream(request)
+
+
+class DiesInCheck(Scripted):
+    """Shows logits, and its process goes when it is asked for them."""
+
+    abilities = ALL_SAMPLING | {Ability.LOGITS}
+
+    def next_token_logits(self, prompts: tuple[tuple[int, ...], ...]) -> object:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return prompts
+
+
+class SlowInCheck(DiesInCheck):
+    """Takes a second for the logits of each prompt, and gives logits that fit nothing."""
+
+    def next_token_logits(self, prompts: tuple[tuple[int, ...], ...]) -> object:
+        time.sleep(1)
+        return np.zeros((len(prompts), 100))
 
 
 class HangsAt20(Scripted):

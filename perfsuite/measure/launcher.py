@@ -18,6 +18,7 @@ import perfsuite
 from perfsuite.core.codec import decode, encode
 from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment, Recording
+from perfsuite.core.sampling_check import SamplingCheck
 from perfsuite.core.units import format_seconds, to_s
 from perfsuite.measure.session import Event, Progress, SessionJob
 
@@ -54,13 +55,15 @@ def run_session(job: SessionJob, on_progress: Callable[[Progress], None]) -> Ses
         lines = _follow(process)
         environment: Environment | None = None
         lost: str | None = None
+        measured: tuple[Recording, ...] = ()
         last = Progress(stage="start")
         while True:
             line = _next_line(lines, process, to_s(job.measure.silence_ns))
             event = decode(Event, json.loads(line), where="worker event") if line else None
-            if event is None or not (event.progress or event.environment or event.lost):
+            if event is None or not (event.progress or event.environment or event.lost or event.measured):
                 break
             environment, lost = event.environment or environment, event.lost or lost
+            measured = event.measured or measured
             if event.progress is not None:
                 last = event.progress
                 on_progress(last)
@@ -70,6 +73,10 @@ def run_session(job: SessionJob, on_progress: Callable[[Progress], None]) -> Ses
             told = _told_end(event, environment)
             return replace(told, lost=lost, culprit=culprit) if lost else told
         died = _death(process, log, last, job, hung=line is None)
+        if measured:
+            unchecked = SamplingCheck(not_checked=died)
+            kept = tuple(replace(recording, sampling=unchecked) for recording in measured)
+            return SessionEnd(recordings=kept, environment=environment)
         return SessionEnd(died=died, lost=lost, environment=environment, culprit=culprit)
 
 

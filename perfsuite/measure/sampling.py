@@ -3,7 +3,7 @@
 The checks themselves are core's. It must not know torch: logits are whatever numpy can read.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -47,17 +47,25 @@ class Effort:
     excluded: frozenset[str] = frozenset()
 
 
-def check_sampling(strategy: Strategy, workload: Workload, effort: Effort, prompts: Prompts = ()) -> SamplingCheck:
+def check_sampling(
+    strategy: Strategy,
+    workload: Workload,
+    effort: Effort,
+    prompts: Prompts = (),
+    on_request: Callable[[], object] = lambda: None,
+) -> SamplingCheck:
     """Whether what an open strategy draws under a workload's parameters is what the oracle says.
 
     `prompts` replace those drawn from the workload's seed. Where the strategy shows no logits nothing is checked.
+    `on_request` is called before the strategy is asked anything, as a sign of life.
     """
     if not isinstance(strategy, ExposesLogits) or Ability.LOGITS not in strategy.abilities:
         return SamplingCheck(not_checked=f"strategy {strategy.name!r} shows no logits")
     lacking = sorted(ability.value for ability in _needed(workload.sampling) - strategy.abilities)
     if lacking:
         return SamplingCheck(not_checked=f"strategy {strategy.name!r} does not apply {', '.join(lacking)}")
-    return _Inquiry(strategy, strategy, workload, prompts or _prompts(strategy, workload)).conduct(effort)
+    asked = prompts or _prompts(strategy, workload)
+    return _Inquiry(strategy, strategy, workload, asked, on_request).conduct(effort)
 
 
 def _needed(params: SamplingParams) -> frozenset[Ability]:
@@ -97,7 +105,15 @@ class _Found:
 class _Inquiry:
     """One strategy asked under one workload."""
 
-    def __init__(self, strategy: Strategy, logits: ExposesLogits, workload: Workload, prompts: Prompts) -> None:
+    def __init__(
+        self,
+        strategy: Strategy,
+        logits: ExposesLogits,
+        workload: Workload,
+        prompts: Prompts,
+        on_request: Callable[[], object],
+    ) -> None:
+        self._on_request = on_request
         self._strategy = strategy
         self._logits = logits
         self._workload = workload
@@ -136,6 +152,7 @@ class _Inquiry:
 
     def _read(self, prompts: Prompts) -> Floats | None:
         """Logits [B, V] in float64; `None`, with the problem noted, if they are none."""
+        self._on_request()
         rows = np.asarray(self._logits.next_token_logits(prompts)).astype(np.float64)
         wrong = check_logits(rows)
         self._found.problems.extend(wrong)
@@ -162,6 +179,7 @@ class _Inquiry:
             output_tokens=output_tokens,
             sampling=replace(self._workload.sampling, seed=self._workload.sampling.seed + SEED_STEP * (index + 1)),
         )
+        self._on_request()
         chunks = list(self._strategy.stream(request))
         self._found.problems.extend(check_answer(chunks, request, vocabulary=self._vocabulary))
         return [

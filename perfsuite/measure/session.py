@@ -44,6 +44,8 @@ class Event:
 
     `lost` says by what the worker lost its device; what it has measured follows.
 
+    `measured` are the recordings before their sampling is checked: they stand if the check ends the process.
+
     `refused` is an error in what the user asked for, `unavailable` a strategy that cannot run here, `broken` a strategy
     that failed while it opened; `recordings` ends the session.
     """
@@ -51,6 +53,7 @@ class Event:
     progress: Progress | None = None
     environment: Environment | None = None
     lost: str | None = None
+    measured: tuple[Recording, ...] | None = None
     refused: str | None = None
     unavailable: str | None = None
     broken: str | None = None

@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TextIO
 
 from perfsuite.core.codec import decode, encode
@@ -117,7 +118,6 @@ class _Session:
     started_at: str
     startup: tuple[StartupPhase, ...]
     account: _Account
-    sampling: Mapping[Cell, SamplingCheck]
 
 
 def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
@@ -139,9 +139,14 @@ def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
         started_at=started_at,
         startup=opened.startup,
         account=account,
-        sampling=_unchecked(job.cells, recorder.lost) if recorder.lost else _check_sampling(strategy, job.cells, emit),
     )
-    emit(Event(recordings=tuple(_recording(session, strategy, take) for take in takes)))
+    recordings = tuple(_recording(session, strategy, take) for take in takes)
+    if recorder.lost:
+        checks = _unchecked(job.cells, f"the process lost its device: {recorder.lost}")
+    else:
+        emit(Event(measured=recordings))
+        checks = _check_sampling(strategy, job.cells, emit)
+    emit(Event(recordings=tuple(replace(recording, sampling=checks[recording.cell]) for recording in recordings)))
 
 
 def _open(strategy: Strategy, clock: Clock, job: SessionJob, emit: Emit) -> _Opened | None:
@@ -219,18 +224,18 @@ def _check_sampling(strategy: Strategy, cells: tuple[Cell, ...], emit: Emit) -> 
     for index, cell in shortest_first:
         kind = (cell.workload.sampling, cell.workload.batch_size)
         if kind not in checks:
-            emit(Event(progress=Progress(stage="sampling", cell=index)))
-            checks[kind] = _sampling_of(strategy, cell)
+            progress = Event(progress=Progress(stage="sampling", cell=index))
+            checks[kind] = _sampling_of(strategy, cell, partial(emit, progress))
     return {cell: checks[cell.workload.sampling, cell.workload.batch_size] for cell in cells}
 
 
-def _unchecked(cells: tuple[Cell, ...], fault: str) -> dict[Cell, SamplingCheck]:
-    return dict.fromkeys(cells, SamplingCheck(not_checked=f"the process lost its device: {fault}"))
+def _unchecked(cells: tuple[Cell, ...], why: str) -> dict[Cell, SamplingCheck]:
+    return dict.fromkeys(cells, SamplingCheck(not_checked=why))
 
 
-def _sampling_of(strategy: Strategy, cell: Cell) -> SamplingCheck:
+def _sampling_of(strategy: Strategy, cell: Cell, on_request: Callable[[], None]) -> SamplingCheck:
     try:
-        return check_sampling(strategy, cell.workload, Effort())
+        return check_sampling(strategy, cell.workload, Effort(), on_request=on_request)
     except Exception as error:  # noqa: BLE001 - the border to engines that are not ours
         return SamplingCheck(not_checked=f"the check broke off: {one_line(error)}")
 
@@ -262,5 +267,4 @@ def _recording(session: _Session, strategy: Strategy, take: CellTake) -> Recordi
         canaries=tuple(take.canaries),
         injected_slowdown=session.job.measure.injected_slowdown,
         roofline=session.account.roofline,
-        sampling=session.sampling[take.cell],
     )

@@ -109,3 +109,21 @@ def _read(pid: int, name: str) -> str:
             return file.read()
     except OSError:
         return ""
+
+
+def test_a_worker_that_dies_while_sampling_is_checked_keeps_what_was_measured_and_blames_no_cell() -> None:
+    end = run("DiesInCheck")
+    assert [len(recording.samples) for recording in end.recordings] == [3, 3]
+    assert (end.died, end.culprit) == (None, None)
+    assert end.environment is not None
+    for recording in end.recordings:
+        assert recording.failures == ()
+        assert recording.sampling is not None
+        assert recording.sampling.not_checked == "the worker process was killed by SIGKILL during 'sampling'"
+
+
+def test_a_slow_check_of_sampling_shows_a_sign_of_life_for_every_request() -> None:
+    end = run("SlowInCheck", silence_ns=2 * 10**9)
+    assert all(
+        recording.sampling is not None and recording.sampling.not_checked is None for recording in end.recordings
+    )
