@@ -28,6 +28,9 @@ def _words(found: SamplingCheck) -> str:
     if found.not_checked:
         return f"not checked: {found.not_checked}"
     if not found.open:
-        return f"{found.draws} draws fit the oracle, {len(found.told)} misreadings are excluded"
+        return f"{found.draws} draws are what the parameters ask for, {len(found.told)} known mistakes are ruled out"
     named = ", ".join(found.open[:NAMED]) + (", …" if len(found.open) > NAMED else "")
-    return f"{found.draws} draws fit the oracle, {len(found.open)} of {len(found.told)} misreadings stay open ({named})"
+    return (
+        f"{found.draws} draws are what the parameters ask for, too few to rule out {len(found.open)} of "
+        f"{len(found.told)} known mistakes ({named})"
+    )

@@ -17,10 +17,13 @@ def lines(*checks: SamplingCheck | None) -> list[str]:
 @pytest.mark.parametrize(
     ("check", "words"),
     [
-        (SamplingCheck(draws=80, told=("a", "b")), "80 draws fit the oracle, 2 misreadings are excluded"),
+        (
+            SamplingCheck(draws=80, told=("a", "b")),
+            "80 draws are what the parameters ask for, 2 known mistakes are ruled out",
+        ),
         (
             SamplingCheck(draws=80, told=("a", "b", "c", "d"), open=("a", "b", "c")),
-            "80 draws fit the oracle, 3 of 4 misreadings stay open (a, b, …)",
+            "80 draws are what the parameters ask for, too few to rule out 3 of 4 known mistakes (a, b, …)",
         ),
         (SamplingCheck(not_checked="it shows no logits"), "not checked: it shows no logits"),
         (SamplingCheck(draws=80, problems=("support: token 7",)), "not a legal sample: support: token 7"),
@@ -33,7 +36,7 @@ def test_a_line_says_what_was_found_of_a_strategy_on_a_model(check: SamplingChec
 def test_sessions_count_together() -> None:
     one = SamplingCheck(draws=80, told=("a", "b"), open=("a",))
     assert lines(one, replace(one, open=("b",))) == [
-        "sampling of eager/tiny: 160 draws fit the oracle, 2 misreadings are excluded"
+        "sampling of eager/tiny: 160 draws are what the parameters ask for, 2 known mistakes are ruled out"
     ]
 
 
@@ -41,7 +44,7 @@ def test_cells_that_share_a_check_do_not_count_it_twice() -> None:
     check = SamplingCheck(draws=80, told=("a",))
     made = [replace(make_recording(make_cell(prompt=prompt)), sampling=check) for prompt in (10, 20)]
     assert [line.text for line in sampling(made)] == [
-        "sampling of eager/tiny: 80 draws fit the oracle, 1 misreadings are excluded"
+        "sampling of eager/tiny: 80 draws are what the parameters ask for, 1 known mistakes are ruled out"
     ]
 
 
