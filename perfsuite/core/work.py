@@ -23,7 +23,7 @@ class ModelWork:
 
     `weight_bytes` are read by each pass: all weights once, without embedding tables, of which a pass reads a few rows;
     a table that is the output head as well counts. `token_flops` are 2 * weights of the linear layers, for each new
-    token; `head_flops` those of the output head, for the last token of each row only.
+    token; `head_flops` those of the output head and of the last layer, which only the last token of each row needs.
     """
 
     weight_bytes: int

@@ -29,12 +29,23 @@ def work_of(model: Any, dtype: torch.dtype) -> ModelWork | None:
     output = {} if head is None else {id(tensor): tensor for tensor in chain(head.parameters(), head.buffers())}
     found = {id(tensor): tensor for module in decoder.modules() for tensor in _weights(module)}
     body = {key: tensor for key, tensor in found.items() if key not in output}
+    last = {id(tensor) for module in _last_layer(model) for tensor in _weights(module)}
+    of_one_token = output | {key: tensor for key, tensor in body.items() if key in last}
     return ModelWork(
         weight_bytes=bytes_of((body | output).values()),
-        token_flops=sum(2 * tensor.numel() for tensor in body.values() if tensor.dim() == 2),
-        head_flops=sum(2 * tensor.numel() for tensor in output.values() if tensor.dim() == 2),
+        token_flops=sum(2 * tensor.numel() for key, tensor in body.items() if tensor.dim() == 2 and key not in last),
+        head_flops=sum(2 * tensor.numel() for tensor in of_one_token.values() if tensor.dim() == 2),
         attention=_attention(model.config.get_text_config(), dtype.itemsize),
     )
+
+
+def _last_layer(model: Any) -> Iterator[nn.Module]:
+    """The modules of the last layer, which has to be computed for the last token only, but for its keys and values."""
+    count = model.config.get_text_config().num_hidden_layers
+    stacks = (each for each in model.get_decoder().modules() if isinstance(each, nn.ModuleList) and len(each) == count)
+    for layers in stacks:
+        yield from layers[-1].modules()
+        return
 
 
 def _has_experts(decoder: nn.Module) -> bool:

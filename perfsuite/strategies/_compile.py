@@ -20,7 +20,9 @@ from torch._inductor.exc import InvalidCxxCompiler
 
 from perfsuite.core.errors import StrategyUnavailableError
 from perfsuite.core.recording import Evidence
-from perfsuite.core.workload import ModelFacts
+from perfsuite.core.workload import ModelFacts, SamplingParams
+from perfsuite.strategies._last_position import compute_last_position_only
+from perfsuite.strategies._sampler import Choice, choose
 from perfsuite.strategies._static import Pass
 from perfsuite.strategies._static_step import Run
 
@@ -60,7 +62,7 @@ class Regions:
 
         The compiled pass raises StrategyUnavailableError where torch cannot compile it as a whole, or did not.
         """
-        compiled = torch.compile(_with_code_of_its_own(run), backend=self._region, fullgraph=True, dynamic=False)
+        compiled = torch.compile(_method_with_code_of_its_own(run), backend=self._region, fullgraph=True, dynamic=False)
         is_laid_out = False
 
         def run_compiled(ids: Tensor) -> Tensor:
@@ -73,6 +75,15 @@ class Regions:
             return self._counted(compiled, ids)
 
         return run_compiled
+
+    def compile_choice(self, params: SamplingParams) -> Choice:
+        """`choose` under these parameters, compiled when first called; it raises as a compiled pass does."""
+
+        def chosen(logits: Tensor, seen: Tensor | None, noise: Tensor | None) -> Tensor:
+            return choose(logits, seen, noise, params)
+
+        compiled = torch.compile(_with_code_of_its_own(chosen), backend=self._region, fullgraph=True, dynamic=False)
+        return lambda logits, seen, noise: self._counted(compiled, logits, seen, noise)
 
     def prepare(self, run: Run, _: torch.Generator) -> Run:
         """The pass itself, once it has run and so is compiled."""
@@ -111,27 +122,27 @@ class Regions:
             return "warm" if self._found_in_cache else "cold"
         return f"{self._found_in_cache} of {self._compiled} regions were there"
 
-    def _counted(self, compiled: Pass, ids: Tensor) -> Tensor:
+    def _counted(self, compiled: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
         before = self._ran
         try:
-            logits = compiled(ids)
+            result = compiled(*inputs)
         except (TorchDynamoException, FailOnRecompileLimitHit) as error:
             out_of_memory = _cause(error, torch.OutOfMemoryError)
             raise out_of_memory or StrategyUnavailableError(_why_not(error)) from error
         except RuntimeError as error:
             if _NEWER_TORCH_NOTICED not in str(error):
                 raise
-            logits = ids
         regions = self._ran - before
         if regions == 0:
             self._uncompiled_passes += 1
             raise StrategyUnavailableError(_STOOD_ASIDE)
         self._graph_breaks += regions - 1
-        return logits
+        return result
 
     def _region(self, graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
         """The backend that torch hands a graph to: inductor, counted."""
         before = _cache_hits()
+        compute_last_position_only(graph)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice on speed, which a caller who makes errors of warnings would die of
             run: Callable[..., Any] = torch._inductor.compile(graph, inputs, options=self._options)
@@ -145,15 +156,18 @@ class Regions:
         return counted
 
 
-def _with_code_of_its_own(run: Pass) -> Pass:
-    """The same method on a copy of its code, as torch keeps what it compiled, and how much of it, by code object.
-
-    So the variants of one batch size neither slow down nor use up the limit of another, and go when the method goes.
-    """
+def _method_with_code_of_its_own(run: Pass) -> Pass:
     method: Any = run
-    plain = method.__func__
-    copied = FunctionType(plain.__code__.replace(), plain.__globals__, plain.__name__, plain.__defaults__)
-    return MethodType(copied, method.__self__)
+    return MethodType(_with_code_of_its_own(method.__func__), method.__self__)
+
+
+def _with_code_of_its_own(plain: Any) -> FunctionType:
+    """The same function on a copy of its code, as torch keeps what it compiled, and how much of it, by code object.
+
+    So the variants of one batch size neither slow down nor use up the limit of another, and go when the function goes.
+    """
+    code = plain.__code__.replace()
+    return FunctionType(code, plain.__globals__, plain.__name__, plain.__defaults__, plain.__closure__)
 
 
 def _cache_hits() -> int:

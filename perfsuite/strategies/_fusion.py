@@ -63,6 +63,36 @@ def fuse_rotations(model: Any) -> int:
     return fused
 
 
+def keep_rotations(model: Any) -> int:
+    """Let cosines and sines of a model's positions be computed once for all layers; how many tables of them there are.
+
+    A compiler that sees through them computes them again in every layer.
+    """
+    tables = [each for each in model.modules() if type(each).__name__.endswith("RotaryEmbedding")]
+    for table in tables:
+        table.forward = _kept(table.forward)
+    return len(tables)
+
+
+def _kept(forward: Callable[..., tuple[Tensor, Tensor]]) -> Callable[..., tuple[Tensor, Tensor]]:
+    def forward_once(*args: Any, **others: Any) -> tuple[Tensor, Tensor]:
+        cosines, sines = forward(*args, **others)
+        return _as_it_is(cosines), _as_it_is(sines)
+
+    return forward_once
+
+
+@torch.library.custom_op("perfsuite::as_it_is", mutates_args=())
+def _as_it_is(states: Tensor) -> Tensor:
+    """The same numbers, in memory of their own; no compiler looks behind it."""
+    return states.clone()
+
+
+@_as_it_is.register_fake
+def _as_it_is_shape(states: Tensor) -> Tensor:
+    return torch.empty_like(states)
+
+
 def _fit_together(projections: Sequence[Any]) -> bool:
     """Whether these are linear layers of one kind; quantized weights cannot be joined, whatever dtype they claim."""
     kinds = {

@@ -3,24 +3,44 @@
 Every branch depends on the parameters alone, never on a tensor's values, so that a draw can be captured in a graph.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from perfsuite.core.workload import SamplingParams
 
+Choice = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
+"""Token ids [B] (int64) for logits [B, V], marks of seen ids [B, V] (bool), and noise [B, V]: see `choose`."""
+
 
 def sample(logits: Tensor, seen: Tensor | None, params: SamplingParams, generator: torch.Generator) -> Tensor:
-    """Token ids [B] (int64) drawn from logits [B, V]; `seen` [B, V] (bool) marks the ids that the penalty falls on.
+    """Token ids [B] (int64) drawn from logits [B, V]; `seen` [B, V] (bool) marks the ids that the penalty falls on."""
+    return choose(logits, seen, noise_for(logits, params, generator), params)
 
-    Greedy takes the largest logit after the penalty. Else an exponential race: argmax of p / Exp(1) is distributed
-    as p, whatever p's sum (torch.multinomial draws the same way, but checks p on the host first).
+
+def noise_for(logits: Tensor, params: SamplingParams, generator: torch.Generator) -> Tensor | None:
+    """What a draw needs of chance: a number from Exp(1) for each token, [B, V] (float32); `None` if it is greedy."""
+    if params.is_greedy:
+        return None
+    return torch.empty_like(logits, dtype=torch.float32).exponential_(generator=generator)
+
+
+def choose(logits: Tensor, seen: Tensor | None, noise: Tensor | None, params: SamplingParams) -> Tensor:
+    """Token ids [B] by an exponential race: argmax of p / Exp(1) is distributed as p, whatever p's sum.
+
+    Greedy takes the largest logit after the penalty. torch.multinomial draws the same way, but checks p on the host.
     """
     scores = penalised(logits, seen, params.repetition_penalty)
-    if params.is_greedy:
+    if noise is None:
         return scores.argmax(dim=-1)
-    weights = _kept_weights(scores, params)
-    race = torch.empty_like(weights).exponential_(generator=generator)
-    return weights.div_(race).argmax(dim=-1)
+    return (_kept_weights(scores, params) / noise).argmax(dim=-1)
+
+
+def choice_of(params: SamplingParams) -> Choice:
+    """`choose` under these parameters, kernel by kernel."""
+    return lambda logits, seen, noise: choose(logits, seen, noise, params)
 
 
 def probabilities(logits: Tensor, seen: Tensor | None, params: SamplingParams) -> Tensor:
@@ -32,14 +52,21 @@ def probabilities(logits: Tensor, seen: Tensor | None, params: SamplingParams) -
     return weights / weights.sum(dim=-1, keepdim=True)
 
 
+PrepareChoice = Callable[[SamplingParams], Choice]
+"""Makes of parameters, whatever their seed, what draws under them."""
+
+
 class Draws:
     """The draws of one request after the other: their generator, and the ids that the penalty falls on.
 
     `first` and `next` work in place on the same memory for a batch of one size, so that they can be captured.
+    `prepare` is asked once for each kind of parameters.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, prepare: PrepareChoice = choice_of) -> None:
         self.generator = torch.Generator(device)
+        self._prepare = prepare
+        self._choices: dict[SamplingParams, Choice] = {}
         self._seen: Tensor | None = None
 
     def seed(self, seed: int) -> None:
@@ -58,7 +85,13 @@ class Draws:
         if params.repetition_penalty != 1:
             seen = self._seen_of(logits)
             mark_seen(seen, ids)
-        return sample(logits, seen, params, self.generator).unsqueeze(1)
+        return self._choice(params)(logits, seen, noise_for(logits, params, self.generator)).unsqueeze(1)
+
+    def _choice(self, params: SamplingParams) -> Choice:
+        kind = replace(params, seed=0)
+        if kind not in self._choices:
+            self._choices[kind] = self._prepare(kind)
+        return self._choices[kind]
 
     def _seen_of(self, logits: Tensor) -> Tensor:
         if self._seen is None or self._seen.shape != logits.shape:

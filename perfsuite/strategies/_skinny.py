@@ -20,28 +20,15 @@ _MATRICES = 3
 
 def use_skinny_products(model: Any) -> int:
     """Replace the 16-bit linear layers of a model; how many were replaced. Quantized ones stay as they are."""
-    layers = _in_the_order_of_use(model)
-    following = dict(zip(layers, (layer.weight for layer in layers[1:]), strict=False))
     places = [
         (parent, name, child)
         for parent in list(model.modules())
         for name, child in parent.named_children()
-        if child in layers
+        if type(child) is Linear and _is_16_bit(child.weight)
     ]
     for parent, name, child in places:
-        setattr(parent, name, SkinnyLinear(child, following.get(child)))
+        setattr(parent, name, SkinnyLinear(child))
     return len(places)
-
-
-def _in_the_order_of_use(model: Any) -> list[Any]:
-    used: list[Any] = []
-    linear = [each for each in model.modules() if type(each) is Linear and _is_16_bit(each.weight)]
-    hooks = [each.register_forward_pre_hook(lambda layer, _: used.append(layer)) for each in linear]
-    with torch.no_grad():
-        model(input_ids=torch.zeros((1, 1), dtype=torch.int64, device=model.device), use_cache=False)
-    for hook in hooks:
-        hook.remove()
-    return list(dict.fromkeys(used))
 
 
 def _is_16_bit(weight: Tensor) -> bool:
@@ -49,27 +36,25 @@ def _is_16_bit(weight: Tensor) -> bool:
 
 
 class SkinnyLinear(Module):
-    """A linear layer that asks for the beginning of the next one's weights when it is done with its own."""
+    """A linear layer by whichever product is fastest for the rows that come."""
 
-    def __init__(self, linear: Linear, following: Tensor | None) -> None:
+    def __init__(self, linear: Linear) -> None:
         super().__init__()
         self.weight = linear.weight
         self._is_biased = linear.bias is not None
         self.bias = linear.bias if self._is_biased else linear.weight.new_zeros(linear.out_features)
-        self._following = [] if following is None else [following]
 
     def forward(self, states: Tensor) -> Tensor:
-        following = self._following[0] if self._following else None
-        product: Tensor = _product(states, self.weight, self.bias, self._is_biased, following)
+        product: Tensor = _product(states, self.weight, self.bias, self._is_biased)
         return product
 
 
 @torch.library.custom_op("perfsuite::skinny_linear", mutates_args=())
-def _product(states: Tensor, weight: Tensor, bias: Tensor, is_biased: bool, following: Tensor | None) -> Tensor:
+def _product(states: Tensor, weight: Tensor, bias: Tensor, is_biased: bool) -> Tensor:
     """What torch.nn.functional.linear gives; a bias that counts for nothing is all zeros."""
     rows = states.reshape(-1, states.shape[-1])
     if rows.is_cuda and _kernels().fits(rows, weight):
-        product: Tensor = _kernels().product(rows, weight, bias, following)
+        product: Tensor = _kernels().product(rows, weight, bias)
     elif is_biased or (rows.is_cuda and _is_faster_with_bias(*rows.shape, len(weight), rows.dtype, rows.device)):
         product = torch.addmm(bias, rows, weight.t())
     else:

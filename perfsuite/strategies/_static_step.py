@@ -16,7 +16,7 @@ from perfsuite.core.units import format_bytes
 from perfsuite.core.workload import SamplingParams, Workload
 from perfsuite.models.device import free_bytes, is_out_of_memory
 from perfsuite.models.storage import bytes_of
-from perfsuite.strategies._sampler import Draws
+from perfsuite.strategies._sampler import Draws, PrepareChoice, choice_of
 from perfsuite.strategies._static import Compile, StaticForward, uncompiled
 from perfsuite.strategies._transfer import Inlet
 
@@ -39,9 +39,11 @@ class Lane:
     `ids` [B, 1] (int64) is what the last pass drew, and what a decode pass takes in.
     """
 
-    def __init__(self, forward: StaticForward, rows: int, device: torch.device) -> None:
+    def __init__(
+        self, forward: StaticForward, rows: int, device: torch.device, prepare_choice: PrepareChoice = choice_of
+    ) -> None:
         self.forward = forward
-        self.draws = Draws(device)
+        self.draws = Draws(device, prepare_choice)
         self.ids = torch.zeros((rows, 1), dtype=torch.int64, device=device)
         self.prepared: dict[tuple[float, ...], Run] = {}
         self._prompts: dict[int, Tensor] = {}
@@ -71,10 +73,17 @@ class StaticStep:
     `expect` prepares what a run will ask for; anything else is prepared when it is first asked for.
     """
 
-    def __init__(self, model: Any, prepare: Prepare = as_it_is, compile_pass: Compile = uncompiled) -> None:
+    def __init__(
+        self,
+        model: Any,
+        prepare: Prepare = as_it_is,
+        compile_pass: Compile = uncompiled,
+        prepare_choice: PrepareChoice = choice_of,
+    ) -> None:
         self._model = model
         self._prepare = prepare
         self._compile_pass = compile_pass
+        self._prepare_choice = prepare_choice
         self._inlet = Inlet(model.device)
         self._lanes: dict[int, Lane] = {}
         self._lane: Lane | None = None
@@ -123,7 +132,7 @@ class StaticStep:
                 gc.collect()  # what torch compiled for it refers to itself
             length = -(-positions // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
             forward = StaticForward(self._model, length, self._compile_pass)
-            lane = self._lanes[rows] = Lane(forward, rows, self._model.device)
+            lane = self._lanes[rows] = Lane(forward, rows, self._model.device, self._prepare_choice)
         return lane
 
     def begin(self, request: Request) -> Tensor:

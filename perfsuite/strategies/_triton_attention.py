@@ -9,7 +9,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-STRETCH = 128
+from perfsuite.strategies._overlap import overlaps
+from perfsuite.strategies._triton_overlap import begin_dependents
+
+_SHORT, _STRETCH, _STRETCH_OF_SHORT = 2048, 128, 64  # positions; more stretches occupy more of the device
 
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, position: Tensor, scale: float, window: int) -> Tensor:
@@ -19,28 +22,33 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, position: Tensor, scale:
     """
     batch, heads, _, size = query.shape
     groups, length = keys.shape[1], keys.shape[2]
-    stretches = triton.cdiv(length, STRETCH)
+    positions = _STRETCH_OF_SHORT if length <= _SHORT else _STRETCH
+    stretches = triton.cdiv(length, positions)
     query = query.contiguous()
     out = torch.empty_like(query)  # contiguous, as the query is
     partial = query.new_empty((batch * heads, stretches, size), dtype=torch.float32)
     scales = query.new_empty((batch * heads, stretches, 2), dtype=torch.float32)
+    overlap = overlaps(query.device)
     _stretch[(batch * heads, stretches)](
         query, keys, values, position, partial, scales, scale, window, length, stretches,
-        heads // groups, size, STRETCH, num_warps=4,
+        heads // groups, size, positions, overlap, num_warps=4, launch_pdl=overlap,
     )  # fmt: skip
     _put_together[(batch * heads,)](
-        partial, scales, out, stretches, size, triton.next_power_of_2(stretches), num_warps=4
-    )
+        partial, scales, out, stretches, size, triton.next_power_of_2(stretches), overlap,
+        num_warps=4, launch_pdl=overlap,
+    )  # fmt: skip
     return out
 
 
 @triton.jit
 def _stretch(
     query, keys, values, position, partial, scales, scale, window, length, stretches,
-    SHARE: tl.constexpr, SIZE: tl.constexpr, STRETCH: tl.constexpr,
+    SHARE: tl.constexpr, SIZE: tl.constexpr, STRETCH: tl.constexpr, OVERLAPS: tl.constexpr,
 ):  # fmt: skip
     head = tl.program_id(0)
     stretch = tl.program_id(1)
+    if OVERLAPS:
+        begin_dependents()
     full = tl.load(position) + 1
     channel = tl.arange(0, SIZE)
     place = stretch * STRETCH + tl.arange(0, STRETCH)
@@ -61,7 +69,9 @@ def _stretch(
 
 
 @triton.jit
-def _put_together(partial, scales, out, stretches, SIZE: tl.constexpr, STRETCHES: tl.constexpr):
+def _put_together(partial, scales, out, stretches, SIZE: tl.constexpr, STRETCHES: tl.constexpr, OVERLAPS: tl.constexpr):
+    if OVERLAPS:
+        begin_dependents()
     head = tl.program_id(0)
     channel = tl.arange(0, SIZE)
     stretch = tl.arange(0, STRETCHES)

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from perfsuite.core.recording import Evidence
-from perfsuite.strategies._cache_attention import use_cache_attention
 from perfsuite.strategies._compile import Regions, inductor_options
-from perfsuite.strategies._fusion import fuse_projections
+from perfsuite.strategies._fusion import fuse_projections, keep_rotations
 from perfsuite.strategies._graphs import GraphPool
+from perfsuite.strategies._kernel_attention import use_kernel_attention
+from perfsuite.strategies._overlap import overlaps
 from perfsuite.strategies._skinny import use_skinny_products
 from perfsuite.strategies._static_step import StaticStep
 from perfsuite.strategies._static_strategy import StaticStrategy, require_gpu
@@ -29,9 +30,17 @@ class JitCudaGraphStrategy(StaticStrategy):
     def make_step(self, model: Any, device: torch.device) -> StaticStep:
         fuse_projections(model)
         use_skinny_products(model)
-        use_cache_attention(model)
-        self._pool, self._regions = GraphPool(device), Regions(inductor_options(self.facts(), device))
-        return StaticStep(model, self._capture, self._regions.compile)
+        use_kernel_attention(model)
+        keep_rotations(model)
+        self._pool, self._regions = GraphPool(device), Regions(self._inductor_options(device))
+        return StaticStep(model, self._capture, self._regions.compile, self._regions.compile_choice)
+
+    def _inductor_options(self, device: torch.device) -> dict[str, object]:
+        """Add a sum up once, not in every kernel that reads it; let kernels begin before the one before has ended."""
+        options = inductor_options(self.facts(), device) | {"realize_reads_threshold": 2}
+        if overlaps(device) and hasattr(torch._inductor.config.triton, "enable_pdl"):
+            options["triton.enable_pdl"] = True
+        return options
 
     def _capture(self, run: Callable[[], None], generator: torch.Generator) -> Callable[[], None]:
         """What replays a pass, which is compiled when it first runs."""

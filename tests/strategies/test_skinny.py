@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import Linear, functional
 
-from perfsuite.strategies._cache_attention import ATTENTION, use_cache_attention
 from perfsuite.strategies._fusion import fuse_projections
-from perfsuite.strategies._skinny import SkinnyLinear, _in_the_order_of_use, use_skinny_products
+from perfsuite.strategies._kernel_attention import ATTENTION, use_kernel_attention
+from perfsuite.strategies._skinny import SkinnyLinear, use_skinny_products
 from perfsuite.strategies._static import StaticForward, use_static_attention
 from tests.strategies.families import STATIC, small_model
 
@@ -27,17 +27,13 @@ def test_a_model_of_skinny_products_says_what_it_said(kind):
         assert (model(IDS).logits - before).abs().max() <= 0.02 * before.abs().max()
 
 
-def test_layers_are_found_in_the_order_of_use_and_each_knows_the_next():
+def test_every_layer_is_replaced_joined_ones_too():
     model = half("llama")
     fuse_projections(model)
-    order = _in_the_order_of_use(model)
-    first = model.model.layers[0]
-    assert order[:4] == [first.self_attn.q_proj.joined, first.self_attn.o_proj, first.mlp.gate_proj.joined, order[3]]
-    assert order[3] is first.mlp.down_proj
-    assert order[-1] is model.lm_head
     assert use_skinny_products(model) == 9
-    assert first.self_attn.o_proj._following[0] is first.mlp.gate_proj.joined.weight
-    assert model.lm_head._following == []
+    first = model.model.layers[0]
+    assert isinstance(first.self_attn.q_proj.joined, SkinnyLinear)
+    assert isinstance(model.lm_head, SkinnyLinear)
 
 
 def test_a_model_of_single_precision_is_left_as_it_is():
@@ -47,15 +43,15 @@ def test_a_model_of_single_precision_is_left_as_it_is():
 def test_a_bias_is_added():
     linear = Linear(8, 4).bfloat16()
     states = torch.randn(2, 3, 8).bfloat16()
-    assert torch.allclose(SkinnyLinear(linear, None)(states), linear(states), atol=0.05)
+    assert torch.allclose(SkinnyLinear(linear)(states), linear(states), atol=0.05)
 
 
-def test_on_a_cpu_the_cache_is_attended_to_as_before():
+def test_on_a_cpu_a_model_attends_as_before():
     model = small_model("mistral")
     use_static_attention(model)
     static = StaticForward(model, 32)
     expected = [static.prefill(IDS), static.decode(IDS[:, :1])]
-    use_cache_attention(model)
+    use_kernel_attention(model)
     assert model.config._attn_implementation == ATTENTION
     cached = StaticForward(model, 32)
     for ours, theirs in zip([cached.prefill(IDS), cached.decode(IDS[:, :1])], expected, strict=True):
@@ -74,12 +70,10 @@ def test_the_kernels_multiply(shape, dtype):
     drawn = torch.randn(many * deep + wide * deep + wide, generator=generator, device="cuda").to(dtype)
     rows, weight, bias = drawn.split([many * deep, wide * deep, wide])
     rows, weight = rows.view(many, deep), weight.view(wide, deep)
-    following = torch.randn((4096, 1024), device="cuda").to(dtype)
     assert kernels.fits(rows, weight)
-    for ahead in (0, 1 << 20, 1 << 30):
-        product = kernels.product(rows, weight, bias, following, ahead).double()
-        exact = functional.linear(rows.double(), weight.double(), bias.double())
-        assert (product - exact).norm() / exact.norm() < (0.001 if dtype == torch.float16 else 0.005)
+    product = kernels.product(rows, weight, bias).double()
+    exact = functional.linear(rows.double(), weight.double(), bias.double())
+    assert (product - exact).norm() / exact.norm() < (0.001 if dtype == torch.float16 else 0.005)
 
 
 @pytest.mark.gpu
@@ -103,3 +97,54 @@ def test_the_kernels_attend_to_what_the_cache_holds(shape, position, window):
     at = torch.tensor([position], device="cuda")
     ours = kernels.attend(query, keys, values, at, size**-0.5, window).double()
     assert (ours - exact).norm() / exact.norm() < 0.001
+
+
+@pytest.mark.gpu
+@on_gpu
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("length", [2, 16, 17, 100, 300, 512])
+@pytest.mark.parametrize("shape", [(1, 4, 4, 128), (2, 8, 2, 64), (3, 4, 1, 16), (1, 2, 2, 256)])
+def test_the_kernel_attends_causally_to_a_prompt(shape, length, dtype):
+    from perfsuite.strategies import _triton_causal as kernel
+
+    batch, heads, groups, size = shape
+    generator = torch.Generator(device="cuda").manual_seed(0)
+    joined = torch.randn((batch, length, heads + 2 * groups, size), generator=generator, device="cuda").to(dtype)
+    query, keys, values = (part.transpose(1, 2) for part in joined.split([heads, groups, groups], dim=2))
+    assert kernel.fits(query, keys, values)
+    ours = kernel.attend(query, keys, values, size**-0.5).double()
+    exact = functional.scaled_dot_product_attention(
+        query.double(), keys.double(), values.double(), is_causal=True, enable_gqa=True
+    ).transpose(1, 2)
+    assert (ours - exact).norm() / exact.norm() < (0.001 if dtype == torch.float16 else 0.008)
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_a_prompt_too_long_for_the_kernel_is_attended_to_by_torch():
+    from perfsuite.strategies._kernel_attention import _over_prompt
+
+    query, keys, values = torch.randn((3, 1, 2, 600, 64), device="cuda").half()
+    exact = functional.scaled_dot_product_attention(query, keys, values, is_causal=True).transpose(1, 2)
+    assert torch.allclose(_over_prompt(query, keys, values, 64**-0.5), exact, atol=0.01)
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_kernels_that_begin_early_see_what_the_ones_before_wrote():
+    from perfsuite.strategies import _triton_products as kernels
+
+    generator = torch.Generator(device="cuda").manual_seed(0)
+    weights = [torch.randn((512, 512), generator=generator, device="cuda").half() / 23 for _ in range(64)]
+    nothing = torch.zeros(512, device="cuda").half()
+    first = torch.randn((1, 512), generator=generator, device="cuda").half()
+    for rows in (first, first.repeat(4, 1)):
+        exact, ours = rows, rows
+        for weight in weights:
+            exact = functional.linear(exact, weight)
+            torch.cuda.synchronize()
+        for _ in range(20):
+            ours = rows
+            for weight in weights:
+                ours = kernels.product(ours, weight, nothing)
+            assert (ours - exact).norm() / exact.norm() < 0.05
