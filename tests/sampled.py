@@ -19,11 +19,13 @@ class Sampled(Scripted):
 
     name = "sampled"
     abilities = ALL_SAMPLING | {Ability.BATCH, Ability.LOGITS}
+    pass_ns = 1_000_000
 
     def facts(self) -> ModelFacts:
         return replace(super().facts(), vocabulary=VOCABULARY, dtype="float32", layers=2)
 
     def next_token_logits(self, prompts: tuple[tuple[int, ...], ...]) -> np.ndarray:
+        self.scripted_clock.wait_ns(self.pass_ns)
         return np.array([self.row(ids) for ids in prompts], dtype=np.float32)
 
     def row(self, ids: tuple[int, ...]) -> np.ndarray:
@@ -36,7 +38,7 @@ class Sampled(Scripted):
         numbers = self.numbers(request)
         generated: list[list[int]] = [[] for _ in request.prompts]
         for step in range(request.output_tokens):
-            self.scripted_clock.wait_ns(1_000_000)
+            self.scripted_clock.wait_ns(self.pass_ns)
             for row, prompt in enumerate(request.prompts):
                 context = self.context(request, row, (*prompt, *generated[row]), len(prompt))
                 place = self.number(numbers, step, row)
@@ -126,6 +128,16 @@ WRONG = (
     ReplaysAStalePass,
 )
 """Those that draw something else than they are asked for."""
+
+
+class TakesASecond(Sampled):
+    """For every pass."""
+
+    pass_ns = 1_000_000_000
+
+
+class TakesAMinute(Sampled):
+    pass_ns = 60_000_000_000
 
 
 class NotANumber(Sampled):

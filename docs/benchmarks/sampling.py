@@ -11,7 +11,8 @@ from collections.abc import Callable
 import torch
 
 from perfsuite.core.workload import SamplingParams, Workload
-from perfsuite.measure.sampling import Effort, check_sampling
+from perfsuite.measure.inquiry import Effort
+from perfsuite.measure.sampling import check_sampling
 from perfsuite.testing import InvalidSamplerError, Sampler, assert_valid_sampler
 from tests.sampled import WRONG, Sampled
 from tests.samplers import BROKEN, CORRECT

@@ -1,8 +1,9 @@
 """Owns draws at a fixed context, counted, and the two distributions that a misreading is told by there."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -23,7 +24,7 @@ class Rival:
     """A misreading beside the truth, over the tokens on whose place neither leaves any doubt (`space`).
 
     Both are conditional on that space, so that a draw outside of it counts for nothing. `nats` is what one draw tells
-    on average for the truth and against the misreading; infinite if it can exclude it.
+    on average for the truth and against the misreading, which log(1000) / nats draws exclude in most cases.
     """
 
     name: str
@@ -35,9 +36,9 @@ class Rival:
     rival: Cells
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Tally:
-    """How often each token was drawn at one context: `counts` [V]."""
+    """How often each token was drawn at one context: `counts` [V]; without slots, as what it says is kept."""
 
     context: Context
     token: NextToken
@@ -47,6 +48,11 @@ class Tally:
     @property
     def draws(self) -> int:
         return int(self.counts.sum())
+
+    @cached_property
+    def odds(self) -> "Mapping[str, LogOdds]":
+        """What these draws say about each misreading, by its name."""
+        return {rival.name: log_odds(self, rival) for rival in self.rivals}
 
     def added(self, ids: Iterable[int]) -> "Tally":
         """The same with more draws; ids outside the vocabulary are no draws."""
@@ -80,8 +86,7 @@ def _rival(token: NextToken, misreading: Misreading) -> Rival | None:
     if not kept.any() or not rival_kept.any():
         return None
     truth, rival = _cells(token, kept), _cells(misreading.token, rival_kept)
-    blurred = 2 * float(max(truth.slack.max(), rival.slack.max()))
-    nats = math.inf if (kept & ~rival_kept).any() else _divergence(truth, rival) - blurred
+    nats = max(_certainty(truth, rival), _divergence(truth, rival))
     if nats < NEGLIGIBLE:
         return None
     return Rival(
@@ -95,9 +100,24 @@ def _rival(token: NextToken, misreading: Misreading) -> Rival | None:
     )
 
 
+def _certainty(truth: Cells, rival: Cells) -> float:
+    """What tokens tell that the misreading never gives: -log of the chance that a draw is none of them."""
+    beyond = np.exp(truth.log_p[np.isneginf(rival.log_p)]).sum() * math.exp(-_blur(truth, rival))
+    return math.inf if beyond >= 1 else -math.log1p(-float(beyond))
+
+
 def _divergence(truth: Cells, rival: Cells) -> float:
-    held = truth.log_p > -np.inf
-    return float((np.exp(truth.log_p[held]) * (truth.log_p[held] - rival.log_p[held])).sum())
+    """What the others tell: the KL divergence from the misreading of what is drawn of the tokens that both give."""
+    both = (truth.log_p > -np.inf) & (rival.log_p > -np.inf)
+    if not both.any():
+        return 0.0
+    log_p, log_q = log_normalised(truth.log_p, both)[both], rival.log_p[both]
+    share = float(np.exp(truth.log_p[both]).sum())
+    return share * float((np.exp(log_p) * (log_p - log_q)).sum()) - _blur(truth, rival)
+
+
+def _blur(truth: Cells, rival: Cells) -> float:
+    return 2 * float(max(truth.slack.max(), rival.slack.max()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

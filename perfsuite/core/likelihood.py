@@ -41,26 +41,31 @@ def best_log_likelihood(counts: Floats, cells: Cells) -> float:
     most = 2 * float(cells.slack.max() * counts.sum())
     if most < TOO_SMALL_TO_SEARCH:
         return float((counts[drawn] * cells.log_p[drawn]).sum()) + most
-    shift, log_normaliser = _closest(counts, cells)
-    return float((counts[drawn] * (cells.log_p + shift)[drawn]).sum() - counts.sum() * log_normaliser)
+    shift, log_normaliser = _closest(counts[drawn], cells, drawn)
+    return float((counts[drawn] * (cells.log_p[drawn] + shift)).sum() - counts.sum() * log_normaliser)
 
 
-def _closest(counts: Floats, cells: Cells) -> tuple[Floats, float]:
-    """The shift that makes the counts likeliest, and the logarithm of its normaliser."""
+def _closest(counts: Floats, cells: Cells, drawn: NDArray[np.bool_]) -> tuple[Floats, float]:
+    """The shift of the drawn outcomes that makes their counts likeliest, and the logarithm of the normaliser.
+
+    What was not drawn is shifted down as far as it may be, and a single outcome that was drawn up.
+    """
+    others = float(np.exp((cells.log_p - cells.slack)[~drawn]).sum())
+    log_p, slack = cells.log_p[drawn], cells.slack[drawn]
+    weights = np.exp(log_p)
+    if len(counts) == 1:
+        return slack, math.log(others + float((weights * np.exp(slack)).sum()))
+    wanted = np.log(counts / counts.sum()) - log_p
     widest = float(cells.slack.max())
-    with np.errstate(divide="ignore", invalid="ignore"):
-        wanted = np.log(counts / counts.sum()) - cells.log_p
-    wanted = np.where(counts > 0, wanted, -np.inf)
-    weights = np.exp(cells.log_p)
     low, high = -widest, widest
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        shift = np.clip(wanted + middle, -cells.slack, cells.slack)
-        if math.log(float((weights * np.exp(shift)).sum())) > middle:
+        shift = np.minimum(np.maximum(wanted + middle, -slack), slack)
+        if math.log(others + float((weights * np.exp(shift)).sum())) > middle:
             low = middle
         else:
             high = middle
-    return shift, math.log(float((weights * np.exp(shift)).sum()))
+    return shift, math.log(others + float((weights * np.exp(shift)).sum()))
 
 
 def log_chance_of_misfit(counts: Floats, cells: Cells) -> float:

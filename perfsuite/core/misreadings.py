@@ -117,9 +117,11 @@ def _twice(context: Context, seen: Mask) -> Floats:
 
 
 def _every_time(context: Context, _: Mask) -> Floats:
-    scores = context.logits
+    scores: Floats = context.logits.copy()
+    each = np.ones(1, dtype=bool)
     for token in context.seen:
-        scores = penalised(scores, seen_mask((token,), len(scores)), context.params.repetition_penalty)
+        if 0 <= token < len(scores):
+            scores[[token]] = penalised(scores[[token]], each, context.params.repetition_penalty)
     return scores
 
 

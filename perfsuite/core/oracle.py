@@ -130,8 +130,9 @@ def kept_by_definition(scores: Floats, params: SamplingParams) -> Mask:
     if params.top_k and params.top_k < len(scores):
         kept &= scores >= np.partition(scores, -params.top_k)[-params.top_k]
     if params.top_p < 1:
-        weights = np.exp(log_normalised(scores, kept))
-        kept &= _mass_above(weights) < params.top_p
+        among = np.flatnonzero(kept)
+        weights = np.exp(log_normalised(scores[among], np.ones_like(among, dtype=bool)))
+        kept[among] = _mass_above(weights) < params.top_p
     return kept
 
 

@@ -15,6 +15,8 @@ ROUNDINGS_OF_A_LAYER = 16
 """Roundings to the dtype that a residual stream meets in one transformer layer: two additions, and about seven in
 each of the two branches (norm, projections, attention or activation, output)."""
 LAYERS_ASSUMED = 32
+COARSEST = "bfloat16"
+"""What is taken to be computed in where the dtype is not known."""
 SAFETY = 2.0
 """Errors are taken as independent, which they are not quite."""
 
@@ -72,3 +74,14 @@ def logit_error(dtype: str, logits: NDArray[np.float64], layers: int | None = No
     finite = logits[np.isfinite(logits)]
     largest = math.sqrt(2 * math.log(max(finite.size, 2)))
     return float(SAFETY * UNIT_ROUNDOFF[dtype] * math.sqrt(roundings) * largest * finite.std())
+
+
+def precision_of(
+    dtype: str, logits: NDArray[np.float64], layers: int | None = None, *, same_pass: bool = False
+) -> Precision:
+    """How exactly a sampler knows logits [.., V] like these that a pass in `dtype` gave it.
+
+    Where the draw comes from the `same_pass`, frequencies are those of the very logits.
+    """
+    known = dtype if dtype in UNIT_ROUNDOFF else COARSEST
+    return Precision(dtype=known, logit_error=logit_error(known, logits, layers), blur=0.0 if same_pass else None)

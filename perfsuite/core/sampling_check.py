@@ -1,7 +1,9 @@
 """Owns what checking the tokens of an open strategy found, as it is kept beside what was measured."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from perfsuite.core.codec import ADDED_LATER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -9,8 +11,8 @@ class SamplingCheck:
     """The outcome of a check: `problems` make the recordings of its session invalid.
 
     `draws` is how many tokens were looked at. `told` are the misreadings that could show at the contexts asked for, and
-    `open` those among them that the draws were too few to exclude. `not_checked` says why there was nothing to look at;
-    `None` if there was.
+    `open` those among them that the draws were too few to exclude. `left_out` names the parts of the check that its
+    time did not suffice for. `not_checked` says why there was nothing to look at; `None` if there was.
     """
 
     draws: int = 0
@@ -18,6 +20,7 @@ class SamplingCheck:
     told: tuple[str, ...] = ()
     open: tuple[str, ...] = ()
     not_checked: str | None = None
+    left_out: tuple[str, ...] = field(default=(), metadata={ADDED_LATER: True})
 
     @property
     def excluded(self) -> frozenset[str]:
@@ -35,4 +38,5 @@ def joined(checks: Iterable[SamplingCheck]) -> SamplingCheck:
         told=told,
         open=tuple(name for name in told if name not in excluded),
         not_checked=next((check.not_checked for check in every if check.not_checked), None),
+        left_out=tuple(dict.fromkeys(part for check in every for part in check.left_out)),
     )

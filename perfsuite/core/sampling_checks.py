@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfsuite.core.draws import LogOdds, Rival, Tally, certain_cells, log_odds
+from perfsuite.core.draws import LogOdds, Rival, Tally, certain_cells
 from perfsuite.core.likelihood import log_chance_of_misfit, pooled
 from perfsuite.core.problem import FALSE_ALARM, SHARES, Problem, Property
 from perfsuite.core.workload import SamplingParams
@@ -119,7 +119,7 @@ def _odds_by_name(tallies: Iterable[Tally]) -> tuple[dict[str, LogOdds], dict[st
     rivals: dict[str, Rival] = {}
     for tally in tallies:
         for rival in tally.rivals:
-            odds[rival.name] = odds.get(rival.name, LogOdds()) + log_odds(tally, rival)
+            odds[rival.name] = odds.get(rival.name, LogOdds()) + tally.odds[rival.name]
             rivals[rival.name] = rival
     return odds, rivals
 

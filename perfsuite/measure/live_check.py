@@ -1,10 +1,12 @@
 """Owns the examination of a live strategy: which parameters it is asked under, and what is made of all answers."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from perfsuite.core.sampling_check import SamplingCheck, joined
 from perfsuite.core.workload import SamplingParams, Workload
-from perfsuite.measure.sampling import Effort, check_sampling
+from perfsuite.measure.inquiry import Effort
+from perfsuite.measure.sampling import check_sampling
 from perfsuite.measure.strategy import Ability, ExposesLogits, Strategy
 from perfsuite.measure.telling import telling_prompts
 
@@ -25,27 +27,55 @@ PLAIN = SamplingParams()
 REQUESTS = 256
 ROWS_OF_ANSWERS = 24
 """Full answers asked for at most, all rows counted."""
+FIRST_ROWS = 8
+"""The same in the first round, which leaves what it cannot exclude to those that look for nothing else."""
+ROUNDS = 4
+ROUND_STEP = 104_729
+"""What is added to the seeds of prompts and draws from one round to the next."""
 
 
 def check_strategy(strategy: Strategy, workload: Workload) -> SamplingCheck:
     """All sampling checks on an open strategy; the workload gives prompt length, answer length, batch size and seed.
 
-    Misreadings that one set of parameters leaves open count as excluded if another one excludes them.
+    Misreadings that one set of parameters leaves open count as excluded if another one excludes them. Those that all
+    leave open are looked for once more, at prompts that are chosen for them, up to ROUNDS times in all.
     """
     if workload.batch_size > 1 and Ability.BATCH not in strategy.abilities:
         return SamplingCheck(not_checked=f"strategy {strategy.name!r} runs one row at a time")
-    answers = max(ROWS_OF_ANSWERS // workload.batch_size, 1)
-    effort = Effort(requests=REQUESTS, answers=answers)
+    first, most = max(FIRST_ROWS // workload.batch_size, 1), max(ROWS_OF_ANSWERS // workload.batch_size, 1)
     checks: list[SamplingCheck] = []
     for params in PARAMETERS:
-        effort = replace(effort, excluded=joined(checks).excluded)
+        effort = Effort(requests=REQUESTS, answers=first, excluded=joined(checks).excluded)
         checks.append(_check(strategy, replace(workload, sampling=params), effort))
-    thorough = replace(effort, requests=REQUESTS // 4, least_answers=answers, excluded=joined(checks).excluded)
-    return joined([*checks, _check(strategy, replace(workload, sampling=PLAIN), thorough)])
+    effort = Effort(requests=REQUESTS // 4, answers=most, least_answers=most, excluded=joined(checks).excluded)
+    checks.append(_check(strategy, replace(workload, sampling=PLAIN), effort))
+    for number in range(1, ROUNDS):
+        checks.extend(_look_again(strategy, workload, checks, number))
+    return joined(checks)
 
 
-def _check(strategy: Strategy, workload: Workload, effort: Effort) -> SamplingCheck:
+def _look_again(
+    strategy: Strategy, workload: Workload, checks: Sequence[SamplingCheck], number: int
+) -> Iterator[SamplingCheck]:
+    """A check for every set of parameters that told of a misreading which is still open, by other prompts and draws."""
+    so_far = joined(checks)
+    for params, before in zip(PARAMETERS, checks, strict=False):
+        wanted = frozenset(so_far.open) & frozenset(before.told)
+        if so_far.problems or not wanted:
+            continue
+        sampling = replace(params, seed=params.seed + number * ROUND_STEP)
+        again = replace(workload, seed=workload.seed + number * ROUND_STEP, sampling=sampling)
+        answers = max(ROWS_OF_ANSWERS // workload.batch_size, 1)
+        effort = Effort(requests=REQUESTS, answers=answers, excluded=so_far.excluded)
+        check = _check(strategy, again, effort, wanted)
+        so_far = joined([so_far, check])
+        yield check
+
+
+def _check(
+    strategy: Strategy, workload: Workload, effort: Effort, wanted: frozenset[str] = frozenset()
+) -> SamplingCheck:
     if not isinstance(strategy, ExposesLogits) or workload.sampling.is_greedy:
         return check_sampling(strategy, workload, effort)
-    prompts = telling_prompts(strategy, workload, strategy.facts().vocabulary)
+    prompts = telling_prompts(strategy, strategy.facts(), workload, wanted)
     return check_sampling(strategy, workload, effort, prompts)

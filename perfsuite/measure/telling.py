@@ -7,7 +7,8 @@ from perfsuite.core.answer import check_logits
 from perfsuite.core.boundaries import Floats
 from perfsuite.core.draws import tally
 from perfsuite.core.oracle import Context
-from perfsuite.core.workload import Workload
+from perfsuite.core.rounding import precision_of
+from perfsuite.core.workload import ModelFacts, Workload
 from perfsuite.measure.strategy import ExposesLogits, Prompts
 
 CANDIDATES = 24
@@ -16,14 +17,17 @@ ENOUGH = 0.05
 """Nats per draw beyond which a misreading is excluded soon enough."""
 
 
-def telling_prompts(strategy: ExposesLogits, workload: Workload, vocabulary: int) -> Prompts:
+def telling_prompts(
+    strategy: ExposesLogits, facts: ModelFacts, workload: Workload, wanted: frozenset[str] = frozenset()
+) -> Prompts:
     """Two prompts in turn over the batch, of those tried the ones whose next tokens tell most misreadings apart.
 
     Prompts are made of tokens that are likely to come next, as a repetition penalty on others changes nothing. They are
-    chosen by logits alone, before anything is drawn. None where logits are no numbers.
+    chosen by logits alone, before anything is drawn; by how soon the misreadings `wanted` show there, or all if there
+    are none. No prompts where logits are no numbers.
     """
     draw = np.random.default_rng([workload.seed, CANDIDATES])
-    prompts = draw.integers(0, vocabulary, size=(CANDIDATES, workload.prompt_tokens))
+    prompts = draw.integers(0, facts.vocabulary, size=(CANDIDATES, workload.prompt_tokens))
     for _ in range(2):
         likely = np.argsort(-_logits_one_by_one(strategy, prompts), axis=1)[:, :LIKELY]
         prompts = np.array([_arranged(draw.permutation(row), workload.prompt_tokens) for row in likely])
@@ -31,9 +35,12 @@ def telling_prompts(strategy: ExposesLogits, workload: Workload, vocabulary: int
     if check_logits(rows):
         return ()
     asked = [tuple(prompt) for prompt in prompts.tolist()]
-    scores = [
-        _told(Context(logits=row, params=workload.sampling, prompt=p)) for row, p in zip(rows, asked, strict=True)
-    ]
+    precision = precision_of(facts.dtype, rows, facts.layers, same_pass=True)
+    contexts = (
+        Context(logits=row, params=workload.sampling, prompt=prompt, precision=precision)
+        for row, prompt in zip(rows, asked, strict=True)
+    )
+    scores = [_told(context, wanted) for context in contexts]
     best = np.argsort(scores)[::-1]
     return tuple(asked[best[row % 2]] for row in range(workload.batch_size))
 
@@ -50,6 +57,7 @@ def _logits_one_by_one(strategy: ExposesLogits, prompts: NDArray[np.int64]) -> F
     return np.array(rows, dtype=np.float64)
 
 
-def _told(context: Context) -> float:
-    """How much one draw tells of all misreadings together, each up to ENOUGH."""
-    return sum(min(rival.nats, ENOUGH) for rival in tally(context).rivals)
+def _told(context: Context, wanted: frozenset[str]) -> float:
+    """How much one draw tells of these misreadings together, each up to ENOUGH."""
+    rivals = (rival for rival in tally(context).rivals if not wanted or rival.name in wanted)
+    return sum(min(rival.nats, ENOUGH) for rival in rivals)

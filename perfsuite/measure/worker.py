@@ -11,24 +11,21 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TextIO
 
 from perfsuite.core.codec import decode, encode
 from perfsuite.core.errors import ModelLoadError, OptionError, StrategyUnavailableError
-from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment, Evidence, Memory, Recording, StartupPhase
 from perfsuite.core.roofline import Roofline
 from perfsuite.core.sample import Failure
-from perfsuite.core.sampling_check import SamplingCheck
-from perfsuite.core.workload import ModelFacts, SamplingParams
+from perfsuite.core.workload import ModelFacts
 from perfsuite.measure import environment
 from perfsuite.measure.clock import Clock, HostClock, utc_now
 from perfsuite.measure.fault import device_fault
 from perfsuite.measure.limits import measure_limits
 from perfsuite.measure.recorder import CellTake, Recorder, one_line
-from perfsuite.measure.sampling import Effort, check_sampling
 from perfsuite.measure.session import Event, Progress, SessionJob
+from perfsuite.measure.session_check import check_session, unchecked
 from perfsuite.measure.strategy import (
     Ability,
     CarriesGauges,
@@ -142,10 +139,10 @@ def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
     )
     recordings = tuple(_recording(session, strategy, take) for take in takes)
     if recorder.lost:
-        checks = _unchecked(job.cells, f"the process lost its device: {recorder.lost}")
+        checks = unchecked(job.cells, f"the process lost its device: {recorder.lost}")
     else:
         emit(Event(measured=recordings))
-        checks = _check_sampling(strategy, job.cells, emit)
+        checks = check_session(strategy, job.cells, clock, lambda progress: emit(Event(progress=progress)))
     emit(Event(recordings=tuple(replace(recording, sampling=checks[recording.cell]) for recording in recordings)))
 
 
@@ -212,32 +209,6 @@ def _roofline(strategy: Strategy, facts: ModelFacts, clock: Clock) -> Roofline |
         return None
     limits = measure_limits(strategy.gauges(), clock)
     return Roofline(limits=limits, work=facts.work) if limits else None
-
-
-def _check_sampling(strategy: Strategy, cells: tuple[Cell, ...], emit: Emit) -> dict[Cell, SamplingCheck]:
-    """What the tokens of each cell are worth, found out once measuring is over, so that it disturbs nothing.
-
-    Cells with the same parameters and batch size share one check, at the shortest of their prompts.
-    """
-    shortest_first = sorted(enumerate(cells), key=lambda numbered: numbered[1].workload.prompt_tokens)
-    checks: dict[tuple[SamplingParams, int], SamplingCheck] = {}
-    for index, cell in shortest_first:
-        kind = (cell.workload.sampling, cell.workload.batch_size)
-        if kind not in checks:
-            progress = Event(progress=Progress(stage="sampling", cell=index))
-            checks[kind] = _sampling_of(strategy, cell, partial(emit, progress))
-    return {cell: checks[cell.workload.sampling, cell.workload.batch_size] for cell in cells}
-
-
-def _unchecked(cells: tuple[Cell, ...], why: str) -> dict[Cell, SamplingCheck]:
-    return dict.fromkeys(cells, SamplingCheck(not_checked=why))
-
-
-def _sampling_of(strategy: Strategy, cell: Cell, on_request: Callable[[], None]) -> SamplingCheck:
-    try:
-        return check_sampling(strategy, cell.workload, Effort(), on_request=on_request)
-    except Exception as error:  # noqa: BLE001 - the border to engines that are not ours
-        return SamplingCheck(not_checked=f"the check broke off: {one_line(error)}")
 
 
 def _check_abilities(strategy: Strategy, job: SessionJob) -> None:

@@ -27,10 +27,15 @@ def _words(found: SamplingCheck) -> str:
         return f"not a legal sample: {found.problems[0]}"
     if found.not_checked:
         return f"not checked: {found.not_checked}"
+    return f"{found.draws} draws are what the parameters ask for{_ruled_out(found)}{_left_out(found)}"
+
+
+def _ruled_out(found: SamplingCheck) -> str:
     if not found.open:
-        return f"{found.draws} draws are what the parameters ask for, {len(found.told)} known mistakes are ruled out"
+        return f", {len(found.told)} known mistakes are ruled out" if found.told or not found.left_out else ""
     named = ", ".join(found.open[:NAMED]) + (", …" if len(found.open) > NAMED else "")
-    return (
-        f"{found.draws} draws are what the parameters ask for, too few to rule out {len(found.open)} of "
-        f"{len(found.told)} known mistakes ({named})"
-    )
+    return f", too few to rule out {len(found.open)} of {len(found.told)} known mistakes ({named})"
+
+
+def _left_out(found: SamplingCheck) -> str:
+    return f"; its time was over before {', '.join(found.left_out)}" if found.left_out else ""

@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from perfsuite.core.workload import SamplingParams, Workload
+from perfsuite.measure.allowance import Allowance
+from perfsuite.measure.inquiry import Effort
 from perfsuite.measure.live_check import check_strategy
-from perfsuite.measure.sampling import Effort, check_sampling
+from perfsuite.measure.sampling import check_sampling
 from tests import sampled
 
 WORKLOAD = Workload(prompt_tokens=12, output_tokens=12, batch_size=4)
@@ -67,3 +69,57 @@ def test_a_small_effort_says_what_it_left_open():
 def test_what_cannot_be_checked_is_said_and_never_passed(strategy, reason):
     assert check_sampling(strategy(), WORKLOAD, Effort()).not_checked == reason
     assert check_strategy(strategy(), WORKLOAD).not_checked == reason
+
+
+def timed(strategy: sampled.Sampled, seconds: float, workload: Workload = STRONG):
+    """What a check finds in so much time, and how many seconds it really took."""
+    clock = strategy.scripted_clock
+    found = check_sampling(strategy, workload, Effort(), allowance=Allowance(clock, seconds * 1e9))
+    return found, clock.now_ns() / 1e9
+
+
+def test_a_check_that_has_the_time_leaves_nothing_out():
+    found, taken_s = timed(sampled.Sampled(), 15)
+    assert found == check_sampling(sampled.Sampled(), STRONG, Effort())
+    assert found.left_out == ()
+    assert taken_s < 1
+
+
+@pytest.mark.parametrize("seconds", [4, 15, 40, 80])
+def test_a_slow_strategy_is_checked_for_as_long_as_there_is_time_and_the_rest_is_said(seconds):
+    """The first pass, which may have to be compiled, is beside the time."""
+    found, taken_s = timed(sampled.TakesASecond(), seconds)
+    assert taken_s <= 1 + seconds
+    assert taken_s > 0.7 * seconds
+    assert (found.problems, found.not_checked) == ((), None)
+    assert found.left_out
+    assert found.draws > 0
+    assert found.told
+    assert found.open
+
+
+def test_more_time_reaches_more():
+    less, more = (timed(sampled.TakesASecond(), seconds)[0] for seconds in (4, 80))
+    assert less.left_out == ("all first tokens", "every token of an answer", "the same seed once more")
+    assert more.left_out == ("all first tokens",)
+    assert more.draws > 4 * less.draws
+
+
+def test_a_strategy_that_is_too_slow_for_a_single_draw_is_not_checked():
+    found, taken_s = timed(sampled.TakesAMinute(), 15)
+    assert found.not_checked == "the time for it was over after its first passes"
+    assert taken_s == 120
+
+
+def test_what_is_wrong_is_found_in_little_time_as_well():
+    slow = type("Slow", (sampled.IgnoresTopP,), {"pass_ns": 10**9})()
+    found, _ = timed(slow, 60)
+    assert found.problems
+    assert found.left_out == ()
+
+
+def test_greedy_answers_are_cut_short_when_there_is_little_time():
+    found, taken_s = timed(sampled.TakesASecond(), 15, GREEDY)
+    assert found.left_out == ("every token of an answer",)
+    assert taken_s <= 16
+    assert 0 < found.draws < 4 * 12

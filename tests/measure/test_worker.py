@@ -10,9 +10,11 @@ from perfsuite.core.roofline import Rate, Roofline
 from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.sampling_check import SamplingCheck
 from perfsuite.core.workload import ModelSpec, Workload
+from perfsuite.measure.clock import ScriptedClock
 from perfsuite.measure.session import Event, SessionJob
 from perfsuite.measure.strategy import Gauge
 from perfsuite.measure.worker import run_job
+from tests import sampled
 from tests.scripted import MS, Limited
 
 
@@ -201,3 +203,27 @@ def test_sampling_that_cannot_be_checked_is_said_and_costs_no_sample(strategy: s
     (check,) = sampling_of(sampled_job(strategy, 8))
     assert check is not None
     assert check.not_checked == reason
+
+
+def test_the_checks_of_a_slow_session_share_fifteen_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has its first pass beside them; a second kind of cell has its part."""
+    job = sampled_job("TakesASecond", 8)
+    other = replace(job.cells[0], workload=replace(job.cells[0].workload, batch_size=2))
+    both = replace(job, cells=(*job.cells, other))
+    clocks: list[ScriptedClock] = []
+
+    class Watched(sampled.TakesASecond):
+        def evidence(self) -> Evidence:
+            clocks.append(self.scripted_clock)
+            self.measured_ns = self.scripted_clock.now_ns()
+            return super().evidence()
+
+        def close(self) -> None:
+            self.checked_s = (self.scripted_clock.now_ns() - self.measured_ns) / 1e9
+            assert 13 < self.checked_s <= 15 + 2
+            super().close()
+
+    monkeypatch.setattr("tests.sampled.TakesASecond", Watched)
+    checks = sampling_of(both)
+    assert len(clocks) == 1
+    assert all(check is not None and check.left_out and check.draws and not check.problems for check in checks)

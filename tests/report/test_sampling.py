@@ -25,6 +25,17 @@ def lines(*checks: SamplingCheck | None) -> list[str]:
             SamplingCheck(draws=80, told=("a", "b", "c", "d"), open=("a", "b", "c")),
             "80 draws are what the parameters ask for, too few to rule out 3 of 4 known mistakes (a, b, …)",
         ),
+        (
+            SamplingCheck(
+                draws=9, told=("a", "b"), open=("a",), left_out=("all first tokens", "the same seed once more")
+            ),
+            "9 draws are what the parameters ask for, too few to rule out 1 of 2 known mistakes (a); its time was over "
+            "before all first tokens, the same seed once more",
+        ),
+        (
+            SamplingCheck(draws=9, left_out=("all first tokens",)),
+            "9 draws are what the parameters ask for; its time was over before all first tokens",
+        ),
         (SamplingCheck(not_checked="it shows no logits"), "not checked: it shows no logits"),
         (SamplingCheck(draws=80, problems=("support: token 7",)), "not a legal sample: support: token 7"),
     ],

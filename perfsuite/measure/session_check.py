@@ -1,0 +1,56 @@
+"""Owns what a session finds out about its tokens once measuring is over, so that it disturbs nothing."""
+
+from collections.abc import Callable
+from functools import partial
+
+from perfsuite.core.matrix import Cell
+from perfsuite.core.sampling_check import SamplingCheck
+from perfsuite.core.workload import SamplingParams
+from perfsuite.measure.allowance import Allowance
+from perfsuite.measure.clock import Clock
+from perfsuite.measure.inquiry import Effort
+from perfsuite.measure.recorder import one_line
+from perfsuite.measure.sampling import check_sampling
+from perfsuite.measure.session import Progress
+from perfsuite.measure.strategy import Strategy
+
+CHECK_NS = 15 * 10**9
+"""How long all checks of a session may take, the first pass of each, which may have to be compiled, left aside."""
+
+Report = Callable[[Progress], None]
+
+
+def check_session(
+    strategy: Strategy, cells: tuple[Cell, ...], clock: Clock, report: Report
+) -> dict[Cell, SamplingCheck]:
+    """What the tokens of each cell are worth.
+
+    Cells with the same parameters and batch size share one check, at the shortest of their prompts. What one check
+    leaves of its part of the time is the others'.
+    """
+    first_of: dict[tuple[SamplingParams, int], tuple[int, Cell]] = {}
+    for index, cell in sorted(enumerate(cells), key=lambda numbered: numbered[1].workload.prompt_tokens):
+        first_of.setdefault(_kind(cell), (index, cell))
+    checks: dict[tuple[SamplingParams, int], SamplingCheck] = {}
+    left_ns = float(CHECK_NS)
+    for kind, (index, cell) in first_of.items():
+        allowance = Allowance(clock, left_ns / (len(first_of) - len(checks)))
+        checks[kind] = _check(strategy, cell, allowance, partial(report, Progress(stage="sampling", cell=index)))
+        left_ns -= allowance.spent_ns
+    return {cell: checks[_kind(cell)] for cell in cells}
+
+
+def unchecked(cells: tuple[Cell, ...], why: str) -> dict[Cell, SamplingCheck]:
+    """The same for a strategy that can be asked nothing any more."""
+    return dict.fromkeys(cells, SamplingCheck(not_checked=why))
+
+
+def _kind(cell: Cell) -> tuple[SamplingParams, int]:
+    return cell.workload.sampling, cell.workload.batch_size
+
+
+def _check(strategy: Strategy, cell: Cell, allowance: Allowance, on_request: Callable[[], None]) -> SamplingCheck:
+    try:
+        return check_sampling(strategy, cell.workload, Effort(), on_request=on_request, allowance=allowance)
+    except Exception as error:  # noqa: BLE001 - the border to engines that are not ours
+        return SamplingCheck(not_checked=f"the check broke off: {one_line(error)}")
