@@ -12,6 +12,7 @@ from perfsuite.measure.strategy import ALL_SAMPLING, Ability
 from tests.scripted import Scripted
 
 VOCABULARY = 40
+END = 3
 
 
 class Sampled(Scripted):
@@ -22,7 +23,7 @@ class Sampled(Scripted):
     pass_ns = 1_000_000
 
     def facts(self) -> ModelFacts:
-        return replace(super().facts(), vocabulary=VOCABULARY, dtype="float32", layers=2)
+        return replace(super().facts(), vocabulary=VOCABULARY, dtype="float32", layers=2, eos_token_ids=(END,))
 
     def next_token_logits(self, prompts: tuple[tuple[int, ...], ...]) -> np.ndarray:
         self.scripted_clock.wait_ns(self.pass_ns)
@@ -37,6 +38,7 @@ class Sampled(Scripted):
     def stream(self, request: Request) -> Iterator[Chunk]:
         numbers = self.numbers(request)
         generated: list[list[int]] = [[] for _ in request.prompts]
+        running = set(range(len(request.prompts)))
         for step in range(request.output_tokens):
             self.scripted_clock.wait_ns(self.pass_ns)
             for row, prompt in enumerate(request.prompts):
@@ -45,7 +47,21 @@ class Sampled(Scripted):
                 cumulated = next_token(context).probabilities.cumsum()
                 token = int(min(np.searchsorted(cumulated, place * cumulated[-1], side="right"), VOCABULARY - 1))
                 generated[row].append(token)
-                yield Chunk(token_ids=(token,), row=row)
+            for row in sorted(running):
+                reason = self.finish_reason(request, generated[row])
+                if reason:
+                    running.remove(row)
+                yield self.chunk(row, generated[row][-1], reason)
+            if not running:
+                return
+
+    def finish_reason(self, request: Request, generated: list[int]) -> str | None:
+        if generated[-1] == END and not request.ignore_eos:
+            return "stop"
+        return "length" if len(generated) == request.output_tokens else None
+
+    def chunk(self, row: int, token: int, reason: str | None) -> Chunk:
+        return Chunk(token_ids=(token,), row=row, finish_reason=reason)
 
     def context(self, request: Request, row: int, ids: tuple[int, ...], prompt: int) -> Context:
         return Context(logits=self.row(ids).astype(float), params=self.params(request.sampling), prompt=ids)
@@ -128,6 +144,120 @@ WRONG = (
     ReplaysAStalePass,
 )
 """Those that draw something else than they are asked for."""
+
+
+class IgnoresTheEnd(Sampled):
+    """Goes on behind an end that it was asked to honour."""
+
+    def finish_reason(self, request: Request, generated: list[int]) -> str | None:
+        return super().finish_reason(replace(request, ignore_eos=True), generated)
+
+
+class EndsUnasked(Sampled):
+    """Stops at an end that it was asked to ignore."""
+
+    def finish_reason(self, request: Request, generated: list[int]) -> str | None:
+        return super().finish_reason(replace(request, ignore_eos=False), generated)
+
+
+class EndsLate(Sampled):
+    """One token behind the end."""
+
+    def finish_reason(self, request: Request, generated: list[int]) -> str | None:
+        has_ended = END in generated[:-1] and not request.ignore_eos
+        reason = super().finish_reason(replace(request, ignore_eos=True), generated)
+        return "stop" if has_ended else reason
+
+
+class EndsTogether(Sampled):
+    """When one row ends, all do."""
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        chunks = list(super().stream(request))
+        if request.ignore_eos:
+            yield from chunks
+            return
+        lengths = [sum(chunk.row == row for chunk in chunks) for row in range(len(request.prompts))]
+        seen = [0] * len(lengths)
+        for chunk in chunks:
+            seen[chunk.row] += 1
+            if seen[chunk.row] <= min(lengths):
+                yield replace(chunk, finish_reason="stop" if seen[chunk.row] == min(lengths) else None)
+
+
+class SwallowsTheEnd(Sampled):
+    """Ends where it should, without the id that ends."""
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        for chunk in super().stream(request):
+            is_end = chunk.finish_reason == "stop"
+            yield replace(chunk, token_ids=()) if is_end else chunk
+
+
+class SaysLength(Sampled):
+    """Gives the wrong reason for an end."""
+
+    def chunk(self, row: int, token: int, reason: str | None) -> Chunk:
+        return super().chunk(row, token, "length" if reason else None)
+
+
+class SaysNothing(Sampled):
+    """Gives no reason."""
+
+    def chunk(self, row: int, token: int, reason: str | None) -> Chunk:
+        return super().chunk(row, token, None)
+
+
+class RulesOutTheEnd(Sampled):
+    """Never draws an end that it is to ignore."""
+
+    def context(self, request: Request, row: int, ids: tuple[int, ...], prompt: int) -> Context:
+        context = super().context(request, row, ids, prompt)
+        if request.ignore_eos:
+            context.logits[END] = -np.inf
+        return context
+
+
+class RulesOutTheEndIfHonoured(Sampled):
+    """Never draws an end that it is to honour."""
+
+    def context(self, request: Request, row: int, ids: tuple[int, ...], prompt: int) -> Context:
+        context = super().context(request, row, ids, prompt)
+        if not request.ignore_eos:
+            context.logits[END] = -np.inf
+        return context
+
+
+WRONG_AT_THE_END = (
+    IgnoresTheEnd,
+    EndsUnasked,
+    EndsLate,
+    SwallowsTheEnd,
+    SaysLength,
+    SaysNothing,
+    RulesOutTheEnd,
+    RulesOutTheEndIfHonoured,
+)
+"""Those that do something else than they are asked for where a sequence ends."""
+
+
+class NeverEnds(Sampled):
+    """What ends a sequence is all but impossible."""
+
+    def row(self, ids: tuple[int, ...]) -> np.ndarray:
+        logits = super().row(ids)
+        logits[END] = -1000
+        return logits
+
+
+class KnowsNoEnd(Sampled):
+    def facts(self) -> ModelFacts:
+        return replace(super().facts(), eos_token_ids=None)
+
+
+class HasNoEnd(Sampled):
+    def facts(self) -> ModelFacts:
+        return replace(super().facts(), eos_token_ids=(VOCABULARY + 1,))
 
 
 class TakesASecond(Sampled):

@@ -32,6 +32,16 @@ def check_answer(
     return () if first is None else (_problem(first),)
 
 
+def check_ending(
+    chunks: Sequence[Chunk], request: Request, *, vocabulary: int, eos: Iterable[int]
+) -> tuple[Problem, ...]:
+    """The same, and that every row says why it ended."""
+    wrong = check_answer(chunks, request, vocabulary=vocabulary, eos=eos)
+    last = {chunk.row: chunk.finish_reason for chunk in chunks}
+    silent = [row for row, reason in sorted(last.items()) if reason is None]
+    return wrong or (() if not silent else (_problem(f"row {silent[0]} ended without a finish reason"),))
+
+
 def _row(chunks: Sequence[Chunk], asked: int, stop_ids: frozenset[int]) -> Iterator[str]:
     tokens = [token for chunk in chunks for token in chunk.token_ids]
     place = f"row {chunks[0].row}" if chunks else "a row"

@@ -157,3 +157,4 @@ class ModelFacts:
     work: ModelWork | None = None
     layers: int | None = None
     quantization: str | None = None
+    eos_token_ids: tuple[int, ...] | None = None

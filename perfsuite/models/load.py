@@ -37,12 +37,16 @@ _WEIGHT_ERRORS = (*CONFIG_ERRORS, RuntimeError, SafetensorError, pickle.Unpickli
 class LoadedModel:
     """A causal language model in eval mode on its device, and what it turned out to be.
 
-    `model` takes ids [B, L] and gives `.logits`; `eos_token_ids` end a sequence (none: nothing does).
+    `model` takes ids [B, L] and gives `.logits`.
     """
 
     model: Any
     facts: ModelFacts
-    eos_token_ids: tuple[int, ...]
+
+    @property
+    def eos_token_ids(self) -> tuple[int, ...]:
+        """What ends a sequence; nothing if there are none."""
+        return self.facts.eos_token_ids or ()
 
     @property
     def device(self) -> torch.device:
@@ -74,9 +78,7 @@ def load(spec: ModelSpec, workloads: tuple[Workload, ...] = ()) -> LoadedModel:
             model.eval().requires_grad_(False)
             quantization = quantize(model, spec.quantization) if spec.quantization else None
     facts = _facts(spec, model, dtype, device)
-    return LoadedModel(
-        model=model, facts=replace(facts, quantization=quantization), eos_token_ids=_eos_token_ids(model)
-    )
+    return LoadedModel(model=model, facts=replace(facts, quantization=quantization))
 
 
 @contextmanager
@@ -169,6 +171,7 @@ def _facts(spec: ModelSpec, model: Any, dtype: torch.dtype, device: torch.device
             weights=f"dummy seed {DUMMY_SEED}" if _is_dummy(spec) else None,
         ),
         work=work_of(model, dtype),
+        eos_token_ids=_eos_token_ids(model),
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from perfsuite.core.answer import check_answer, check_logits
+from perfsuite.core.answer import check_answer, check_ending, check_logits
 from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.workload import SamplingParams
 
@@ -36,6 +36,13 @@ def test_an_end_of_sequence_is_ignored_or_honoured_as_asked():
         "row 0 gave 3 tokens where 3 were asked for, token 2 of which ends the sequence"
     ]
     assert findings(chunks(1, EOS, reason="stop"), request()) == ["row 0 gave 2 tokens where 3 were asked for"]
+
+
+def test_where_ends_are_in_question_a_row_must_say_why_it_ended():
+    both = [*chunks(1, EOS, reason="stop"), *chunks(1, 2, 3, row=1, reason=None)]
+    found = check_ending(both, request(rows=2, ignore_eos=False), vocabulary=10, eos=(EOS,))
+    assert [problem.finding for problem in found] == ["row 1 ended without a finish reason"]
+    assert check_ending(chunks(1, EOS, reason="stop"), request(ignore_eos=False), vocabulary=10, eos=(EOS,)) == ()
 
 
 def test_an_end_of_sequence_as_the_last_token_may_be_called_either():

@@ -73,7 +73,9 @@ def test_no_distribution_within_the_slack_is_likelier(numbers, weights, slack):
         weights = np.exp(found.log_p + shift)
         return sum(numbers) * weights / weights.sum() - tallied
 
-    slow = minimize(minus_log_likelihood, np.zeros(3), jac=gradient, bounds=[(-slack, slack)] * 3, tol=1e-12, method="SLSQP")
+    slow = minimize(
+        minus_log_likelihood, np.zeros(3), jac=gradient, bounds=[(-slack, slack)] * 3, tol=1e-12, method="SLSQP"
+    )
     assert best_log_likelihood(tallied, found) == pytest.approx(-slow.fun, rel=1e-6, abs=1e-5)
 
 

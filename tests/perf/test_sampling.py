@@ -6,6 +6,7 @@ import pytest
 
 if TYPE_CHECKING:
     from perfsuite import Cell, Strategy
+    from perfsuite.core.sampling_check import SamplingCheck
 
 one_row = pytest.mark.perf(prompt_tokens=16, output_tokens=16, batch_size=1)
 four_rows = pytest.mark.perf(prompt_tokens=16, output_tokens=16, batch_size=4)
@@ -18,17 +19,27 @@ def leave_open(request: pytest.FixtureRequest, line: str) -> NoReturn:
     pytest.skip(line)
 
 
-def check(request: pytest.FixtureRequest, strategy: "Strategy", cell: "Cell") -> None:
-    from perfsuite.measure.live_check import check_strategy
-
-    found = check_strategy(strategy, cell.workload)
+def judge(request: pytest.FixtureRequest, cell: "Cell", found: "SamplingCheck", what: str) -> None:
+    request.node.user_properties += [("draws", found.draws), ("told", len(found.told))]
     if found.problems:
         pytest.fail("\n".join(f"{cell.id}: {problem}" for problem in found.problems), pytrace=False)
     if found.not_checked:
-        leave_open(request, f"{cell.id}: sampling is not checked: {found.not_checked}")
+        leave_open(request, f"{cell.id}: {what} not checked: {found.not_checked}")
     if found.open:
         still = "; ".join(found.open)
         leave_open(request, f"{cell.id}: inconclusive: {found.draws} draws could not exclude that {still}")
+
+
+def check(request: pytest.FixtureRequest, strategy: "Strategy", cell: "Cell") -> None:
+    from perfsuite.measure.live_check import check_strategy
+
+    judge(request, cell, check_strategy(strategy, cell.workload), "sampling is")
+
+
+def check_ends(request: pytest.FixtureRequest, strategy: "Strategy", cell: "Cell") -> None:
+    from perfsuite.measure.endings import check_endings
+
+    judge(request, cell, check_endings(strategy, cell.workload), "ends of sequences are")
 
 
 @one_row
@@ -43,6 +54,20 @@ def test_draws_of_a_batch_are_what_the_parameters_ask_for(
     request: pytest.FixtureRequest, perf_strategy: "Strategy", perf_cell: "Cell"
 ) -> None:
     check(request, perf_strategy, perf_cell)
+
+
+@one_row
+def test_a_sequence_ends_where_it_should_and_only_there(
+    request: pytest.FixtureRequest, perf_strategy: "Strategy", perf_cell: "Cell"
+) -> None:
+    check_ends(request, perf_strategy, perf_cell)
+
+
+@four_rows
+def test_a_row_of_a_batch_ends_where_it_should_and_the_others_go_on(
+    request: pytest.FixtureRequest, perf_strategy: "Strategy", perf_cell: "Cell"
+) -> None:
+    check_ends(request, perf_strategy, perf_cell)
 
 
 @one_row

@@ -1,5 +1,7 @@
 """Every strategy that runs the embedded model here draws what its parameters ask for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from perfsuite.core.parity import check_parity
 from perfsuite.core.rounding import logit_error
 from perfsuite.core.workload import Workload
+from perfsuite.measure.endings import check_endings
 from perfsuite.measure.live_check import check_strategy
 from perfsuite.measure.strategy import Ability, create, opened
 from perfsuite.models.reference import reference_logits
@@ -38,6 +41,12 @@ def test_draws_are_what_the_parameters_ask_for(strategy):
     found = check_strategy(strategy, WORKLOAD)
     assert found.problems == ()
     assert found.not_checked is None
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_rows_end_where_they_should_and_only_there(strategy, batch):
+    found = check_endings(strategy, replace(WORKLOAD, batch_size=batch))
+    assert (found.problems, found.not_checked) == ((), None)
 
 
 def test_logits_are_those_of_eager_in_float32(strategy, subject):
