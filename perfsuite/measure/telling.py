@@ -24,10 +24,11 @@ def telling_prompts(
 
     Prompts are made of tokens that are likely to come next, as a repetition penalty on others changes nothing. They are
     chosen by logits alone, before anything is drawn; by how soon the misreadings `wanted` show there, or all if there
-    are none. No prompts where logits are no numbers.
+    are none. What none of them shows may show later on, behind prompts of ids that do not come next. No prompts where
+    logits are no numbers.
     """
     draw = np.random.default_rng([workload.seed, CANDIDATES])
-    prompts = draw.integers(0, facts.vocabulary, size=(CANDIDATES, workload.prompt_tokens))
+    prompts = of_any_ids = draw.integers(0, facts.vocabulary, size=(CANDIDATES, workload.prompt_tokens))
     for _ in range(2):
         likely = np.argsort(-_logits_one_by_one(strategy, prompts), axis=1)[:, :LIKELY]
         prompts = np.array([_arranged(draw.permutation(row), workload.prompt_tokens) for row in likely])
@@ -41,6 +42,8 @@ def telling_prompts(
         for row, prompt in zip(rows, asked, strict=True)
     )
     scores = [_told(context, wanted) for context in contexts]
+    if not any(scores):
+        asked = [tuple(prompt) for prompt in of_any_ids.tolist()]
     best = np.argsort(scores)[::-1]
     return tuple(asked[best[row % 2]] for row in range(workload.batch_size))
 
