@@ -1,6 +1,6 @@
 """Strategies that really sample, in numpy and from logits that are a function of the ids: one right, others wrong."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -258,6 +258,37 @@ class KnowsNoEnd(Sampled):
 class HasNoEnd(Sampled):
     def facts(self) -> ModelFacts:
         return replace(super().facts(), eos_token_ids=(VOCABULARY + 1,))
+
+
+class Letters:
+    """Ids are letters, and some that nobody should print."""
+
+    signs = 'abcdefghijklmnopqrstuvwxyz .\n\x1b"\\'
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        return tuple(max(self.signs.find(sign), 0) for sign in text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return "".join(self.signs[token % len(self.signs)] for token in ids)
+
+
+class Writes(Sampled):
+    def alphabet(self) -> Letters:
+        return Letters()
+
+
+class WritesSlowly(Writes):
+    pass_ns = 900_000_000
+
+
+class CannotSpell(Sampled):
+    def alphabet(self) -> Letters:
+        raise ValueError("the tokenizer is broken")
+
+
+class HasNoAlphabet(Sampled):
+    def alphabet(self) -> None:
+        return None
 
 
 class TakesASecond(Sampled):

@@ -7,12 +7,21 @@ from perfsuite.core.codec import ADDED_LATER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A piece of text that a strategy wrote: the end of what it was given, and how it went on."""
+
+    before: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingCheck:
     """The outcome of a check: `problems` make the recordings of its session invalid.
 
     `draws` is how many tokens were looked at. `told` are the misreadings that could show at the contexts asked for, and
     `open` those among them that the draws were too few to exclude. `left_out` names the parts of the check that its
-    time did not suffice for. `not_checked` says why there was nothing to look at; `None` if there was.
+    time did not suffice for. `not_checked` says why there was nothing to look at; `None` if there was. `passage` is
+    there where ids have a text; nothing is checked by it.
     """
 
     draws: int = 0
@@ -21,6 +30,7 @@ class SamplingCheck:
     open: tuple[str, ...] = ()
     not_checked: str | None = None
     left_out: tuple[str, ...] = field(default=(), metadata={ADDED_LATER: True})
+    passage: Passage | None = field(default=None, metadata={ADDED_LATER: True})
 
     @property
     def excluded(self) -> frozenset[str]:
@@ -38,5 +48,6 @@ def joined(checks: Iterable[SamplingCheck]) -> SamplingCheck:
         told=told,
         open=tuple(name for name in told if name not in excluded),
         not_checked=next((check.not_checked for check in every if check.not_checked), None),
+        passage=next((check.passage for check in every if check.passage), None),
         left_out=tuple(dict.fromkeys(part for check in every for part in check.left_out)),
     )

@@ -1,14 +1,16 @@
 """Owns what a session finds out about its tokens once measuring is over, so that it disturbs nothing."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from perfsuite.core.matrix import Cell
-from perfsuite.core.sampling_check import SamplingCheck
+from perfsuite.core.sampling_check import Passage, SamplingCheck
 from perfsuite.core.workload import SamplingParams
 from perfsuite.measure.allowance import Allowance
 from perfsuite.measure.clock import Clock
 from perfsuite.measure.inquiry import Effort
+from perfsuite.measure.passage import write_passage
 from perfsuite.measure.recorder import one_line
 from perfsuite.measure.sampling import check_sampling
 from perfsuite.measure.session import Progress
@@ -26,7 +28,7 @@ def check_session(
     """What the tokens of each cell are worth.
 
     Cells with the same parameters and batch size share one check, at the shortest of their prompts. What one check
-    leaves of its part of the time is the others'.
+    leaves of its part of the time is the others'. One of them has a passage of text, where there is any.
     """
     first_of: dict[tuple[SamplingParams, int], tuple[int, Cell]] = {}
     for index, cell in sorted(enumerate(cells), key=lambda numbered: numbered[1].workload.prompt_tokens):
@@ -37,6 +39,9 @@ def check_session(
         allowance = Allowance(clock, left_ns / (len(first_of) - len(checks)))
         checks[kind] = _check(strategy, cell, allowance, partial(report, Progress(stage="sampling", cell=index)))
         left_ns -= allowance.spent_ns
+    kind, (index, cell) = next(iter(first_of.items()))
+    report(Progress(stage="sampling", cell=index))
+    checks[kind] = replace(checks[kind], passage=_passage(strategy, cell, clock))
     return {cell: checks[_kind(cell)] for cell in cells}
 
 
@@ -54,3 +59,10 @@ def _check(strategy: Strategy, cell: Cell, allowance: Allowance, on_request: Cal
         return check_sampling(strategy, cell.workload, Effort(), on_request=on_request, allowance=allowance)
     except Exception as error:  # noqa: BLE001 - the border to engines that are not ours
         return SamplingCheck(not_checked=f"the check broke off: {one_line(error)}")
+
+
+def _passage(strategy: Strategy, cell: Cell, clock: Clock) -> Passage | None:
+    try:
+        return write_passage(strategy, cell.workload, clock)
+    except Exception:  # noqa: BLE001 - the border to engines and tokenizers that are not ours; nothing depends on it
+        return None

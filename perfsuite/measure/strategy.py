@@ -117,6 +117,20 @@ class ExposesLogits(Protocol):
     def next_token_logits(self, prompts: Prompts) -> Any: ...
 
 
+class Alphabet(Protocol):
+    """What the token ids of a model stand for; `encode` gives the ids that begin a document of that text."""
+
+    def encode(self, text: str) -> tuple[int, ...]: ...
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+
+@runtime_checkable
+class KnowsAlphabet(Protocol):
+    """A strategy that can say what the ids of its model stand for, once open; `None` where nobody knows."""
+
+    def alphabet(self) -> Alphabet | None: ...
+
+
 class CarriedCanary(Protocol):
     """A small fixed workload of perfsuite's own, free of the strategy's code, that runs where the strategy runs.
 

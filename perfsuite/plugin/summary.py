@@ -15,6 +15,7 @@ from perfsuite.report.drifts import drifts
 from perfsuite.report.headings import counted
 from perfsuite.report.layout import Line
 from perfsuite.report.observations import observations
+from perfsuite.report.passages import passages
 from perfsuite.report.sampling import sampling
 from perfsuite.report.selftest import selftest
 from perfsuite.report.verdicts import Commands
@@ -46,6 +47,7 @@ def write_summary(reporter: "TerminalReporter", campaign: Campaign) -> None:
     if verbose:
         _write(reporter, observations(observe(r for own in recordings.values() for r in own)))
         _write(reporter, sampling(r for own in recordings.values() for r in own))
+        _write(reporter, passages(r for own in recordings.values() for r in own))
     _write(reporter, _note_lines(campaign))
 
 

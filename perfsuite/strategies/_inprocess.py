@@ -13,6 +13,8 @@ from perfsuite.core.recording import Memory
 from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.units import format_bytes
 from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
+from perfsuite.measure.strategy import Alphabet
+from perfsuite.models.alphabets import alphabet_of
 from perfsuite.models.device import find_device, free_bytes, is_out_of_memory
 from perfsuite.models.load import LoadedModel, load
 from perfsuite.models.presets import check_positions, positions_of
@@ -25,6 +27,7 @@ class InProcess:
     """`load`, then `start` with a step, then any number of requests, then `close`; and again."""
 
     def __init__(self) -> None:
+        self._spec: ModelSpec | None = None
         self._loaded: LoadedModel | None = None
         self._decoder: Decoder | None = None
 
@@ -46,7 +49,7 @@ class InProcess:
         device = find_device(spec.device)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        self._loaded = load(spec, workloads)
+        self._spec, self._loaded = spec, load(spec, workloads)
         if device.type == "cuda":
             if spec.quantization:  # what runs is smaller than what was loaded, and the peaks are of what runs
                 torch.cuda.empty_cache()
@@ -87,6 +90,10 @@ class InProcess:
 
     def facts(self) -> ModelFacts:
         return self.loaded.facts
+
+    def alphabet(self) -> Alphabet | None:
+        """What the model's ids stand for; `None` where nobody knows."""
+        return alphabet_of(self._spec) if self._spec else None
 
     def notes(self) -> tuple[str, ...]:
         """Choices that matter to the numbers: the attention implementation, the dtype and the quantization."""

@@ -227,3 +227,21 @@ def test_the_checks_of_a_slow_session_share_fifteen_seconds(monkeypatch: pytest.
     checks = sampling_of(both)
     assert len(clocks) == 1
     assert all(check is not None and check.left_out and check.draws and not check.problems for check in checks)
+
+
+def test_a_strategy_that_has_an_alphabet_writes_a_passage_once_a_session() -> None:
+    other = replace(sampled_job("Writes", 8).cells[0].workload, batch_size=1, prompt_tokens=12)
+    job = sampled_job("Writes", 20, 8)
+    checks = sampling_of(replace(job, cells=(*job.cells, replace(job.cells[0], workload=other))))
+    passages = [check.passage for check in checks if check is not None]
+    assert passages[0] is passages[1] is not None
+    assert len(passages[0].before) == 8
+    assert 0 < len(passages[0].text) <= 4
+    assert passages[2] is None
+
+
+@pytest.mark.parametrize("strategy", ["Sampled", "HasNoAlphabet", "CannotSpell"])
+def test_where_nothing_can_be_written_nothing_is_said(strategy: str) -> None:
+    (check,) = sampling_of(sampled_job(strategy, 8))
+    assert check is not None
+    assert (check.passage, check.not_checked, check.problems) == (None, None, ())
