@@ -67,7 +67,7 @@ class Endpoint:
         self._client = httpx.Client(
             headers={"Accept-Encoding": "identity", **({"Authorization": f"Bearer {self._key}"} if self._key else {})},
             timeout=timeout,
-            limits=httpx.Limits(keepalive_expiry=None),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=None),
             trust_env=not self.is_on_this_machine,  # a proxy for what is here would be measured as well
         )
 

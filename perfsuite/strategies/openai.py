@@ -5,7 +5,8 @@ What runs there is not known here: neither the memory that it takes nor the time
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from perfsuite.core.engine import KEY_VARIABLE
@@ -18,6 +19,7 @@ from perfsuite.measure.strategy import Ability
 from perfsuite.models.presets import check_positions, vocabulary_of
 from perfsuite.strategies._answer import Answer
 from perfsuite.strategies._endpoint import Endpoint
+from perfsuite.strategies._exchange import Exchange
 from perfsuite.strategies._prompt_texts import PromptTexts, load_tokenizer
 from perfsuite.strategies._servers import UNKNOWN, Server, body, entries, recognized
 
@@ -28,13 +30,15 @@ REMEDIES = {
 }
 PROBE = SamplingParams(temperature=0)
 PROBE_TOKENS = 32
+MOST_ROWS = 64
+"""Requests at once; each has a connection and a thread."""
 
 
 class OpenAIStrategy:
-    """One connection, one request at a time; prompts are token ids where the server takes them, else text."""
+    """The rows of a batch are requests that are sent at once; prompts are token ids where the server takes them."""
 
     name = "openai"
-    abilities: frozenset[Ability] = UNKNOWN.abilities
+    abilities: frozenset[Ability] = UNKNOWN.abilities | {Ability.BATCH}
     place = "an endpoint"
 
     def __init__(self) -> None:
@@ -44,16 +48,23 @@ class OpenAIStrategy:
         self._version: str | None = None
         self._texts: PromptTexts | None = None
         self._sends_text = False
-        self._prepared: tuple[tuple[int, ...], str] | None = None
+        self._prepared: dict[tuple[int, ...], str] = {}
         self._facts: ModelFacts | None = None
-        self._answer = Answer()
+        self._exchange = Exchange(0)
+        self._pool = ThreadPoolExecutor(max_workers=1)
         self._cached_prompts: int | None = None
 
     def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
         """Find out what the server is and takes, and ask it once; OptionError in one line if it cannot be used."""
         if model.engine.endpoint is None:
             raise StrategyUnavailableError("strategy 'openai' asks a server; name it with --perf-endpoint URL")
+        rows = max((workload.batch_size for workload in workloads), default=MOST_ROWS)
+        if rows > MOST_ROWS:
+            raise OptionError(
+                f"--perf-batch-size: {rows} is not allowed with strategy 'openai', at most {MOST_ROWS} is"
+            )
         yield "connect"
+        self._pool = ThreadPoolExecutor(max_workers=rows, thread_name_prefix="perfsuite-endpoint")
         self._endpoint = endpoint = Endpoint(model.engine.endpoint, model.engine.request_timeout_ns)
         endpoint.connect()
         self._model, self._cached_prompts = model.name, None
@@ -72,7 +83,7 @@ class OpenAIStrategy:
             else endpoint.get_from_root("/openapi.json")
         )
         self._server = recognized(models, openapi)
-        self.abilities = self._server.abilities
+        self.abilities = self._server.abilities | {Ability.BATCH}
         version = endpoint.get_from_root("/version") if self._server.lists_all else None
         self._version = str(version.get("version")) if isinstance(version, dict) and version.get("version") else None
         known = {str(entry.get("id")): dict(entry) for entry in entries(models)}
@@ -119,7 +130,7 @@ class OpenAIStrategy:
         if not self._sends_text:
             try:
                 self._probe(ids)
-                self._check_prompt(len(ids))
+                _check_prompt(self._exchange.answers[0], len(ids))
                 return
             except EndpointError as error:
                 if self._server.takes_ids or not str(error).startswith(("HTTP 400", "HTTP 422")) or not self._texts:
@@ -131,7 +142,7 @@ class OpenAIStrategy:
         if endpoint.is_chat:
             self._texts.overhead = self._overhead(len(ids))
         else:
-            self._check_prompt(len(ids))
+            _check_prompt(self._exchange.answers[0], len(ids))
 
     def _probe(self, ids: tuple[int, ...]) -> None:
         request = Request(
@@ -143,7 +154,7 @@ class OpenAIStrategy:
         self.token_counts()
 
     def _overhead(self, sent: int) -> int:
-        counted = self._answer.usage.prompt_tokens
+        counted = self._exchange.answers[0].usage.prompt_tokens
         return max(counted - sent, 0) if counted is not None else 0
 
     @property
@@ -153,41 +164,38 @@ class OpenAIStrategy:
         return self._endpoint
 
     def prepare(self, request: Request) -> None:
-        """Make the prompt a text, if the server takes no ids, and a failed connection anew: nobody's latency."""
+        """Make the prompts texts, if the server takes no ids, and a failed connection anew: nobody's latency."""
         self._open_endpoint.mend()
-        ids = request.prompts[0]
         if self._sends_text and self._texts is not None:
-            self._prepared = (ids, self._texts.text(ids))
+            self._prepared = {ids: self._texts.text(ids) for ids in request.prompts}
 
     def stream(self, request: Request) -> Iterator[Chunk]:
-        """A chunk for every event that holds tokens; EndpointError if the answer breaks, or to another prompt."""
-        if self._sends_text and (self._prepared is None or self._prepared[0] != request.prompts[0]):
+        """A chunk for every piece that holds tokens; EndpointError if an answer breaks, or is one to another prompt."""
+        if self._sends_text and not self._prepared.keys() >= set(request.prompts):
             self.prepare(request)
         yield from self._ask(request)
-        self._check_prompt(len(request.prompts[0]))
-        cached = self._answer.usage.cached_tokens
-        if cached is not None:
-            self._cached_prompts = (self._cached_prompts or 0) + bool(cached)
+        for answer, ids in zip(self._exchange.answers, request.prompts, strict=True):
+            _check_prompt(answer, len(ids))
+            cached = answer.usage.cached_tokens
+            if cached is not None:
+                self._cached_prompts = (self._cached_prompts or 0) + bool(cached)
 
     def _ask(self, request: Request) -> Iterator[Chunk]:
         endpoint = self._open_endpoint
-        prompt = self._prepared[1] if self._sends_text and self._prepared else list(request.prompts[0])
-        asked = body(self._server, request, model=self._model, prompt=prompt, is_chat=endpoint.is_chat)
-        self._answer = Answer()
-        with endpoint.stream(asked) as pieces:
-            yield from self._answer.read(pieces)
 
-    def _check_prompt(self, sent: int) -> None:
-        counted = self._answer.usage.prompt_tokens
-        if counted is not None and counted != sent:
-            raise EndpointError(
-                f"the server counts {counted} prompt tokens where {sent} were meant; name the model's own tokenizer "
-                "with --perf-tokenizer"
-            )
+        def ask(row: int, answer: Answer) -> Generator[Chunk, None, None]:
+            ids = request.prompts[row]
+            prompt = self._prepared[ids] if self._sends_text else list(ids)
+            asked = body(self._server, request, model=self._model, prompt=prompt, is_chat=endpoint.is_chat)
+            with endpoint.stream(asked) as pieces:
+                yield from answer.read(pieces)
+
+        self._exchange = Exchange(len(request.prompts))
+        yield from self._exchange.chunks(ask, self._pool)
 
     def token_counts(self) -> tuple[int, ...] | None:
         """Tokens of each chunk of the last request; `None` if the server told their ids."""
-        return self._answer.token_counts(self._texts.count if self._texts else None)
+        return self._exchange.token_counts(self._texts.count if self._texts else None)
 
     def facts(self) -> ModelFacts:
         if self._facts is None:
@@ -206,10 +214,21 @@ class OpenAIStrategy:
         return Evidence(cached_prefix_hits=self._cached_prompts, notes=notes)
 
     def close(self) -> None:
-        """Give the connection back; may be called twice."""
+        """Give the connections back; may be called twice."""
         if self._endpoint is not None:
             self._endpoint.close()
-        self._endpoint = self._facts = self._texts = self._prepared = None
+        self._pool.shutdown()
+        self._endpoint = self._facts = self._texts = None
+
+
+def _check_prompt(answer: Answer, sent: int) -> None:
+    """EndpointError if the server counts another number of prompt tokens than were meant."""
+    counted = answer.usage.prompt_tokens
+    if counted is not None and counted != sent:
+        raise EndpointError(
+            f"the server counts {counted} prompt tokens where {sent} were meant; name the model's own tokenizer "
+            "with --perf-tokenizer"
+        )
 
 
 def _fingerprint(name: str, listed: dict[str, object]) -> str:

@@ -116,11 +116,11 @@ def test_greedy_is_temperature_0_and_an_end_of_sequence_can_be_allowed(server, f
 
 
 def test_abilities_are_those_of_the_server_found(server, folder):
-    assert OpenAIStrategy().abilities == {Ability.TEMPERATURE, Ability.TOP_P}
+    assert OpenAIStrategy().abilities == {Ability.TEMPERATURE, Ability.TOP_P, Ability.BATCH}
     for owner, lacking in (("vllm", set()), ("sglang", {Ability.SEED}), ("tensorrt_llm", {Ability.REPETITION_PENALTY})):
         server.pages["/v1/models"] = models("served", owner=owner)
         with live(server, folder) as strategy:
-            assert strategy.abilities == ALL_SAMPLING - lacking
+            assert strategy.abilities == (ALL_SAMPLING - lacking) | {Ability.BATCH}
 
 
 def test_an_unknown_server_is_asked_openais_fields_only(server, folder):
@@ -153,7 +153,7 @@ def test_transformers_serve_is_told_by_its_paths_and_asked_in_its_way(server, fo
     server.completions = lambda asked: Reply(pieces=(chunk("a", "length", usage=usage(1, len(asked.body["prompt"]))),))
     with live(server, folder) as strategy:
         list(strategy.stream(request(1)))
-        assert strategy.abilities == ALL_SAMPLING
+        assert strategy.abilities == ALL_SAMPLING | {Ability.BATCH}
     assert json.loads(server.last["generation_config"]) == {
         "do_sample": True,
         "repetition_penalty": 1.2,
@@ -185,6 +185,68 @@ def test_one_connection_is_kept_for_all_requests(server, folder):
             list(strategy.stream(request()))
     answers = {asked.connection for asked in server.asked if asked.body is not None}
     assert len(answers) == 1
+
+
+def batch(rows, output_tokens=3):
+    prompts = tuple((row, *PROMPT[1:]) for row in range(rows))
+    return Request(prompts=prompts, output_tokens=output_tokens, sampling=SAMPLING)
+
+
+@pytest.mark.parametrize("rows", [2, 64])
+def test_the_rows_of_a_batch_are_requests_at_once_on_connections_of_their_own(server, folder, rows):
+    everybody = threading.Barrier(rows)
+
+    def together(asked):
+        if len(asked.body["prompt"]) == len(PROMPT):
+            everybody.wait(60)  # nobody is answered before all have asked
+        return spoken(asked)
+
+    server.completions = together
+    with live(server, folder) as strategy:
+        for _ in range(2):
+            chunks = list(strategy.stream(batch(rows)))
+            assert sorted(chunk.row for chunk in chunks) == sorted([*range(rows)] * 3)
+            assert strategy.token_counts() is None
+    asked = [each for each in server.asked if each.body and len(each.body["prompt"]) == len(PROMPT)]
+    assert {each.body["prompt"][0] for each in asked} == set(range(rows))
+    assert len({each.connection for each in asked}) == rows
+
+
+def test_the_tokens_of_every_row_are_counted_in_the_order_in_which_they_came(server, folder):
+    def by_row(asked):
+        first = asked.body["prompt"][0]
+        pieces = [chunk("a"), chunk("b", "length")] if first else [chunk("ab", "length")]
+        return Reply(pieces=(*pieces, counted(2, len(asked.body["prompt"])), DONE))
+
+    server.pages["/v1/models"] = models("served", owner="somebody")
+    server.completions = by_row
+    with live(server, folder) as strategy:
+        chunks = list(strategy.stream(batch(3, 2)))
+        counts = strategy.token_counts()
+    assert sorted((part.row, count) for part, count in zip(chunks, counts, strict=True)) == [
+        (0, 2), (1, 1), (1, 1), (2, 1), (2, 1)
+    ]  # fmt: skip
+
+
+def test_a_row_that_breaks_fails_the_request_once_the_others_have_ended(server, folder):
+    def second_breaks(asked):
+        return as_json({"error": "overloaded"}, 503) if asked.body["prompt"][0] == 1 else spoken(asked)
+
+    with live(server, folder) as strategy:
+        server.completions = second_breaks
+        with pytest.raises(EndpointError, match="HTTP 503: overloaded"):
+            list(strategy.stream(batch(3)))
+        server.completions = spoken
+        strategy.prepare(batch(3))
+        assert len(list(strategy.stream(batch(3)))) == 9
+
+
+def test_an_abandoned_batch_does_not_disturb_the_next(server, folder):
+    with live(server, folder) as strategy:
+        abandoned = strategy.stream(batch(3))
+        next(abandoned)
+        abandoned.close()
+        assert [part.row for part in strategy.stream(request())] == [0, 0, 0]
 
 
 def test_the_key_is_sent_and_shown_nowhere(server, folder, monkeypatch):
@@ -332,6 +394,11 @@ def test_a_recording_of_an_endpoint_is_valid_and_knows_no_memory(server, folder)
     assert all(sample.device_ns is None for sample in recording.samples)
     assert recording.environment.must_agree["device"].startswith(f"endpoint {server.url[7:-3]} on ")
     assert "torch" not in recording.environment.must_agree
+
+
+def test_more_requests_at_once_than_there_are_threads_are_refused(server, folder):
+    said = refusal(spec(server.url, tokenizer=folder), (Workload(prompt_tokens=10, batch_size=65),))
+    assert said == "--perf-batch-size: 65 is not allowed with strategy 'openai', at most 64 is"
 
 
 def test_an_endpoint_that_is_not_named_is_unavailable():
