@@ -106,6 +106,7 @@ class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # small writes would wait for the acknowledgement of the one before
     server: Listening
 
     def setup(self) -> None:
