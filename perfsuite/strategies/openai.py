@@ -55,7 +55,7 @@ class OpenAIStrategy:
         self._cached_prompts: int | None = None
 
     def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
-        """Find out what the server is and takes, and ask it once; OptionError in one line if it cannot be used."""
+        """Find out what the server is and takes, and ask it once; EndpointError in one line if it cannot be used."""
         if model.engine.endpoint is None:
             raise StrategyUnavailableError("strategy 'openai' asks a server; name it with --perf-endpoint URL")
         rows = max((workload.batch_size for workload in workloads), default=MOST_ROWS)
@@ -239,10 +239,10 @@ def _fingerprint(name: str, listed: dict[str, object]) -> str:
 
 @contextmanager
 def _refusals_told(endpoint: Endpoint) -> Iterator[None]:
-    """What a server answers while it is opened concerns what the user asked for, with what to do about it."""
+    """What goes wrong with a server while it is opened, with its URL and what to do about it; other cells go on."""
     try:
         yield
     except EndpointError as error:
         text = str(error)
         remedy = next((remedy for status, remedy in REMEDIES.items() if text.startswith(status)), "")
-        raise OptionError(f"--perf-endpoint: {endpoint.base}: {text}{remedy}") from None
+        raise EndpointError(f"--perf-endpoint: {endpoint.base}: {text}{remedy}") from None
