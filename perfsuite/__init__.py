@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from perfsuite.core.engine import EngineOptions
     from perfsuite.core.gate import judge
     from perfsuite.core.matrix import Cell
     from perfsuite.core.noise import Noise, fit_noise
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
     from perfsuite.core.verdict import Outcome, Verdict
     from perfsuite.core.workload import ModelFacts, ModelSpec, SamplingParams, Workload
     from perfsuite.measure.strategy import ALL_SAMPLING, Ability, Strategy, opened
+    from perfsuite.plugin.compare import CellComparison
     from perfsuite.plugin.facade import CellGate, MeasuredCell
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "perfsuite.core.engine": ("EngineOptions",),
     "perfsuite.core.gate": ("judge",),
     "perfsuite.core.matrix": ("Cell",),
     "perfsuite.core.noise": ("Noise", "fit_noise"),
@@ -28,6 +31,7 @@ _HOMES = {
     "perfsuite.core.verdict": ("Outcome", "Verdict"),
     "perfsuite.core.workload": ("ModelFacts", "ModelSpec", "SamplingParams", "Workload"),
     "perfsuite.measure.strategy": ("ALL_SAMPLING", "Ability", "Strategy", "opened"),
+    "perfsuite.plugin.compare": ("CellComparison",),
     "perfsuite.plugin.facade": ("CellGate", "MeasuredCell"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -36,8 +40,10 @@ __all__ = [
     "ALL_SAMPLING",
     "Ability",
     "Cell",
+    "CellComparison",
     "CellGate",
     "Chunk",
+    "EngineOptions",
     "Evidence",
     "MeasuredCell",
     "Memory",

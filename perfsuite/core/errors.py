@@ -25,5 +25,9 @@ class DeviceLostError(PerfsuiteError):
     """A process whose device answers no more: every further call would fail. The text is what the device said."""
 
 
+class EndpointError(PerfsuiteError):
+    """A request that an endpoint refused, broke off, or answered with something else than a stream of tokens."""
+
+
 class BaselineError(PerfsuiteError):
     """A stored file that is broken, of a foreign schema, edited by hand, or cannot be written."""

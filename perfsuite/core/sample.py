@@ -28,13 +28,15 @@ class Chunk:
     """One streamed event of one sequence: `row` is its place in the batch, `token_ids` what arrived at once.
 
     `logprobs` are the log probabilities of these ids where the engine gives them. `finish_reason` is 'length' or
-    'stop' on the last chunk of a row, `None` before.
+    'stop' on the last chunk of a row, `None` before. An endpoint that tells no ids sends `text`: its chunks have no
+    `token_ids`, and how many tokens each held is known at the end (`CountsTokens`).
     """
 
     token_ids: tuple[int, ...]
     row: int = 0
     logprobs: tuple[float, ...] | None = None
     finish_reason: str | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

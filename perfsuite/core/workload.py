@@ -2,8 +2,10 @@
 
 import math
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
+from perfsuite.core.codec import ADDED_LATER
+from perfsuite.core.engine import EngineOptions
 from perfsuite.core.errors import OptionError
 from perfsuite.core.work import ModelWork
 
@@ -101,7 +103,8 @@ def _sampling_slug(params: SamplingParams) -> list[str]:
 class ModelSpec:
     """Which model to load and how: a preset, a Hugging Face id or a local folder.
 
-    `quantization` is that of the weights alone, what is computed is computed in `dtype`; `None` is none.
+    `quantization` is that of the weights alone, what is computed is computed in `dtype`; `None` is none. `engine` is
+    for strategies that hand the model to an engine, or ask an endpoint for it.
     """
 
     name: str
@@ -111,6 +114,7 @@ class ModelSpec:
     load_format: str = "auto"
     trust_remote_code: bool = False
     device: str = "auto"
+    engine: EngineOptions = field(default=EngineOptions(), metadata={ADDED_LATER: True})
 
     def __post_init__(self) -> None:
         if not self.name.strip():

@@ -22,7 +22,8 @@ def collect(facts: ModelFacts, measure: MeasureOptions) -> Environment:
     CPU threads torch may use, the model's digest, its dtype and what quantized it, and how samples are taken (warm-up
     and block size). A difference in any of these explains a difference in latency by itself.
     """
-    torch_keys = _torch_keys(facts.device) if "torch" in sys.modules else {}
+    here = facts.device == "cpu" or facts.device.startswith("cuda")
+    torch_keys = _torch_keys(facts.device) if here and "torch" in sys.modules else {}
     device = _device_name(facts.device)
     must_agree = {
         "device": device,
@@ -34,6 +35,25 @@ def collect(facts: ModelFacts, measure: MeasureOptions) -> Environment:
         **torch_keys,
     }
     return Environment(device=device, must_agree=must_agree, noted=_noted(facts.device))
+
+
+def host_name() -> str:
+    """What a server on this machine runs on: the GPUs' product name where there are any, else the CPU's."""
+    return _gpu_name() or _device_name("cpu")
+
+
+def _gpu_name() -> str | None:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        count = int(pynvml.nvmlDeviceGetCount())
+        name = pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(0)) if count else None
+        pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return None
+    text = name if isinstance(name, str) or name is None else bytes(name).decode()
+    return f"{count} x {text}" if text and count > 1 else text
 
 
 def _device_name(device: str) -> str:

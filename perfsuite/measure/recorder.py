@@ -4,6 +4,7 @@ It knows no engine: a strategy streams chunks, the clock stamps them here.
 """
 
 import gc
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from perfsuite.measure.fault import device_fault, loss_told, lost
 from perfsuite.measure.prompts import draw_request
 from perfsuite.measure.session import Progress
 from perfsuite.measure.slowdown import slowed
-from perfsuite.measure.strategy import Strategy, TimesDevice
+from perfsuite.measure.strategy import CountsTokens, PreparesRequests, RunsElsewhere, Strategy, TimesDevice
 
 WARMUP_BLOCK = -1
 DECODE_WARMUP_SHARE = 5  # one full request for so many one-token ones: decode steps repeat within each request
@@ -56,6 +57,7 @@ class Recorder:
         self._options = options
         self._report = report
         self._vocabulary = strategy.facts().vocabulary
+        self._salt = 1 + secrets.randbits(32) if isinstance(strategy, RunsElsewhere) else 0
         self._canaries = Canaries(strategy, clock)
         self._current: CellTake | None = None
         self.lost: str | None = None
@@ -131,10 +133,13 @@ class Recorder:
         """Time one request into `take`; a request that breaks becomes a failure, and a broken cell takes no more."""
         if take.is_broken:
             return
-        request = draw_request(take.cell.workload, phase, index, self._vocabulary)
+        request = draw_request(take.cell.workload, phase, index, self._vocabulary, self._salt)
         stage = "warm-up" if block == WARMUP_BLOCK else "measure"
         try:
+            if isinstance(self._strategy, PreparesRequests):
+                self._strategy.prepare(request)
             start_ns, stamps = self._time(request)
+            counts = self._strategy.token_counts() if isinstance(self._strategy, CountsTokens) else None
             device_ns = self._strategy.device_ns() if isinstance(self._strategy, TimesDevice) else None
         except Exception as error:
             fault = device_fault(error)
@@ -142,11 +147,11 @@ class Recorder:
                 raise DeviceLostError(fault) from error
             take.failures.append(Failure(stage=stage, message=one_line(error)))
             return
-        problem = answer_problem(stamps, request, self._vocabulary)
+        problem = answer_problem(stamps, request, self._vocabulary, counts)
         if problem:
             take.failures.append(Failure(stage="answer", message=problem))
             return
-        arrivals_ns, tokens = arrivals(start_ns, stamps, len(request.prompts))
+        arrivals_ns, tokens = arrivals(start_ns, stamps, len(request.prompts), counts)
         sample = Sample(phase=phase, block=block, arrivals_ns=arrivals_ns, tokens=tokens, device_ns=device_ns)
         (take.warmups if block == WARMUP_BLOCK else take.samples).append(sample)
 
@@ -185,30 +190,45 @@ def _garbage_collection_paused() -> Iterator[None]:
             gc.enable()
 
 
-def arrivals(start_ns: int, stamps: list[tuple[int, Chunk]], rows: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+Counts = tuple[int, ...] | None
+"""How many tokens each chunk held, where their ids do not say it."""
+
+
+def arrivals(
+    start_ns: int, stamps: list[tuple[int, Chunk]], rows: int, counts: Counts = None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Times since `start_ns` of the events, and the tokens of one row that came with each.
 
     With a batch a token has arrived when the slowest row has it; tokens that arrive at one instant are one event.
     """
     times: list[list[int]] = [[] for _ in range(rows)]
-    for stamp_ns, chunk in stamps:
-        times[chunk.row].extend([stamp_ns - start_ns] * len(chunk.token_ids))
+    for (stamp_ns, chunk), count in zip(stamps, _held(stamps, counts), strict=True):
+        times[chunk.row].extend([stamp_ns - start_ns] * count)
     slowest = [max(row_times) for row_times in zip(*times, strict=True)]
     events = [(time_ns, len(list(group))) for time_ns, group in groupby(slowest)]
     return tuple(time_ns for time_ns, _ in events), tuple(count for _, count in events)
 
 
-def answer_problem(stamps: list[tuple[int, Chunk]], request: Request, vocabulary: int) -> str | None:
+def _held(stamps: list[tuple[int, Chunk]], counts: Counts) -> tuple[int, ...]:
+    return tuple(len(chunk.token_ids) for _, chunk in stamps) if counts is None else counts
+
+
+def answer_problem(
+    stamps: list[tuple[int, Chunk]], request: Request, vocabulary: int, counts: Counts = None
+) -> str | None:
     """What is wrong with the answer: a row without its tokens, an id the model does not have; `None` if nothing."""
-    counts = [0] * len(request.prompts)
-    for _, chunk in stamps:
-        if not 0 <= chunk.row < len(counts):
-            return f"a chunk came for row {chunk.row} of a batch of {len(counts)}"
+    held = _held(stamps, counts)
+    if len(held) != len(stamps):
+        return f"the tokens of {len(held)} chunks were counted where {len(stamps)} came"
+    given = [0] * len(request.prompts)
+    for (_, chunk), count in zip(stamps, held, strict=True):
+        if not 0 <= chunk.row < len(given):
+            return f"a chunk came for row {chunk.row} of a batch of {len(given)}"
         wrong = [token for token in chunk.token_ids if not 0 <= token < vocabulary]
         if wrong:
             return f"token id {wrong[0]} is outside the vocabulary of {vocabulary}"
-        counts[chunk.row] += len(chunk.token_ids)
-    short = [(row, count) for row, count in enumerate(counts) if count != request.output_tokens]
+        given[chunk.row] += count
+    short = [(row, count) for row, count in enumerate(given) if count != request.output_tokens]
     if short:
         row, count = short[0]
         return f"row {row} gave {count} tokens where {request.output_tokens} were asked for"

@@ -101,6 +101,30 @@ class SlowsDevice(Protocol):
 
 
 @runtime_checkable
+class CountsTokens(Protocol):
+    """A strategy whose chunks may come without ids: how many tokens each chunk of the last request held.
+
+    Asked when a stream is exhausted; one count per chunk, 0 for one that held none. `None`: the chunks had their ids.
+    """
+
+    def token_counts(self) -> tuple[int, ...] | None: ...
+
+
+@runtime_checkable
+class PreparesRequests(Protocol):
+    """A strategy that has to do something with a request that belongs to no latency, such as to make it a text."""
+
+    def prepare(self, request: Request) -> None: ...
+
+
+@runtime_checkable
+class RunsElsewhere(Protocol):
+    """A strategy whose model is in no process of this session: what memory it takes cannot be seen from here."""
+
+    place: str
+
+
+@runtime_checkable
 class KnowsMemory(Protocol):
     """A strategy that can say what its allocator took since it was opened."""
 

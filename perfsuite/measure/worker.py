@@ -30,6 +30,7 @@ from perfsuite.measure.strategy import (
     Ability,
     CarriesGauges,
     KnowsMemory,
+    RunsElsewhere,
     ScriptsTime,
     SlowsDevice,
     Strategy,
@@ -192,7 +193,7 @@ def _account(strategy: Strategy, facts: ModelFacts | None, clock: Clock) -> _Acc
     The limits come last: what their gauges allocate is in no peak, and they come after every sample. Without `facts`
     they are left out, as where the device is lost.
     """
-    host_peak = environment.host_peak_bytes()
+    host_peak = None if isinstance(strategy, RunsElsewhere) else environment.host_peak_bytes()
     try:
         memory = strategy.memory() if isinstance(strategy, KnowsMemory) else Memory()
         evidence = strategy.evidence()

@@ -72,9 +72,9 @@ def load(spec: ModelSpec, workloads: tuple[Workload, ...] = ()) -> LoadedModel:
     with _quiet_transformers():
         config = read_config(spec)
         check_positions(spec.name, _positions(config), workloads)
-        dtype = _dtype(spec, config, device)
+        dtype = dtype_of(spec, config, device)
         with _errors_told(spec, config, dtype, device):
-            model = _draw(spec, config, dtype, device) if _is_dummy(spec) else _read(spec, config, dtype).to(device)
+            model = _draw(spec, config, dtype, device) if is_dummy(spec) else _read(spec, config, dtype).to(device)
             model.eval().requires_grad_(False)
             quantization = quantize(model, spec.quantization) if spec.quantization else None
     facts = _facts(spec, model, dtype, device)
@@ -95,7 +95,7 @@ def _quiet_transformers() -> Iterator[None]:
             _logging.enable_progress_bar()
 
 
-def _dtype(spec: ModelSpec, config: Any, device: torch.device) -> torch.dtype:
+def dtype_of(spec: ModelSpec, config: Any, device: torch.device) -> torch.dtype:
     """What was asked for; by default float32 on a CPU, on a GPU bfloat16 if config.json says so, else float16."""
     if spec.dtype != "auto":
         named: torch.dtype = getattr(torch, spec.dtype)
@@ -122,7 +122,7 @@ def _errors_told(spec: ModelSpec, config: Any, dtype: torch.dtype, device: torch
         raise load_error(spec, error) from error
 
 
-def _is_dummy(spec: ModelSpec) -> bool:
+def is_dummy(spec: ModelSpec) -> bool:
     return spec.load_format == "dummy" or (preset(spec.name) is not None and packaged_weights(spec) is None)
 
 
@@ -168,7 +168,7 @@ def _facts(spec: ModelSpec, model: Any, dtype: torch.dtype, device: torch.device
         fingerprint=fingerprint(
             spec,
             commit=getattr(model.config, "_commit_hash", None),
-            weights=f"dummy seed {DUMMY_SEED}" if _is_dummy(spec) else None,
+            weights=f"dummy seed {DUMMY_SEED}" if is_dummy(spec) else None,
         ),
         work=work_of(model, dtype),
         eos_token_ids=_eos_token_ids(model),

@@ -179,6 +179,15 @@ def positions_of(name: str) -> int | None:
     return positions_in(found.config if found else _folder_config(Path(name).expanduser()))
 
 
+def vocabulary_of(name: str) -> int | None:
+    """The number of token ids of a preset or a local folder, without loading anything; `None` where it is unknown."""
+    found = preset(name)
+    config = found.config if found else _folder_config(Path(name).expanduser())
+    text = config.get("text_config")
+    sizes = [config.get("vocab_size"), text.get("vocab_size") if isinstance(text, Mapping) else None]
+    return next((size for size in sizes if isinstance(size, int) and size > 0), None)
+
+
 def check_positions(name: str, positions: int | None, workloads: Iterable[Workload]) -> None:
     """OptionError if the longest workload takes more positions than the model has (`None`: no limit known)."""
     longest = max(workloads, key=lambda workload: workload.total_tokens, default=None)

@@ -3,7 +3,7 @@
 Importing it must stay next to free: nothing but pytest and the standard library is imported before `--perf` is seen.
 """
 
-from perfsuite.plugin.fixtures import perf_cell, perf_judgement, perf_recording, perf_strategy
+from perfsuite.plugin.fixtures import perf_cell, perf_compare, perf_judgement, perf_recording, perf_strategy
 from perfsuite.plugin.flags import pytest_addoption
 from perfsuite.plugin.hooks import (
     pytest_collection_modifyitems,
@@ -17,6 +17,7 @@ from perfsuite.plugin.hooks import (
 
 __all__ = [
     "perf_cell",
+    "perf_compare",
     "perf_judgement",
     "perf_recording",
     "perf_strategy",

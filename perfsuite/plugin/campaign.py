@@ -19,6 +19,7 @@ from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import SERIES, Metric, parse_metric
 from perfsuite.core.noise import Noise
 from perfsuite.core.options import Options
+from perfsuite.core.ratio import COMPARED_SESSIONS
 from perfsuite.core.recording import Recording
 from perfsuite.core.selftest import SelfTest
 from perfsuite.core.units import format_seconds
@@ -52,6 +53,7 @@ class Campaign:
         self.selftest: SelfTest | None = None
         self._display = display
         self._gated: tuple[Ask, ...] = ()
+        self._compared: frozenset[Cell] = frozenset()
         self._sessions: Sessions | None = None
         self._noise: dict[str, Noise] = {}
         self._judged: dict[Ask, Judgement] = {}
@@ -129,11 +131,13 @@ class Campaign:
     def _workloads_beside(self, cell: Cell) -> tuple[Workload, ...]:
         return self.live_workloads(Arm(strategy=cell.strategy, model=cell.model))
 
-    def measure(self, asks: Iterable[Ask], gated: Iterable[Ask]) -> None:
+    def measure(self, asks: Iterable[Ask], gated: Iterable[Ask], compared: Iterable[Ask] = ()) -> None:
         """Make every session this run needs; OptionError or BaselineError if it cannot begin.
 
-        `asks` are measured; those among `gated` are judged as well.
+        `asks` are measured; those among `gated` are judged as well, those among `compared` get sessions enough to be
+        compared with each other.
         """
+        self._compared = frozenset(ask.cell for ask in compared)
         self._gated = tuple(dict.fromkeys(gated))
         cells = tuple(dict.fromkeys(ask.cell for ask in asks))
         if not cells:
@@ -205,7 +209,9 @@ class Campaign:
             return tuple(cell for cell in sessions.cells if sessions.count(cell) < wanted and sessions.is_open(cell))
         done = {cell.id: sessions.count(cell) for cell in sessions.cells}
         cells = undecided(self.judgements(), done, limit=self.options.gate.sessions)
-        return tuple(cell for cell in dict.fromkeys(cells) if sessions.is_open(cell))
+        enough = min(COMPARED_SESSIONS, self.options.gate.sessions)
+        few = [cell for cell in sessions.cells if cell in self._compared and sessions.count(cell) < enough]
+        return tuple(cell for cell in dict.fromkeys((*cells, *few)) if sessions.is_open(cell))
 
     def judgement(self, ask: Ask) -> Judgement:
         """The verdicts on one cell by one set of tolerances, from everything measured so far."""

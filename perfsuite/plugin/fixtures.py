@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from perfsuite.core.matrix import Cell
     from perfsuite.measure.strategy import Strategy
     from perfsuite.plugin.campaign import Campaign
+    from perfsuite.plugin.compare import CellComparison
     from perfsuite.plugin.facade import CellGate, MeasuredCell
 
 
@@ -44,6 +45,16 @@ def perf_judgement(request: pytest.FixtureRequest, perf_cell: "Cell") -> "CellGa
         saving=campaign.options.save_baseline,
         save_error=campaign.shelf.errors.get(perf_cell),
     )
+
+
+@pytest.fixture
+def perf_compare(request: pytest.FixtureRequest, perf_cell: "Cell") -> "CellComparison":
+    """The cell against another strategy of the run: `perf_compare.require("ttft.p50", than="eager", at_least=1.3)`."""
+    from perfsuite.plugin.compare import CellComparison
+
+    campaign = request.config.stash[CAMPAIGN]
+    _leave_out_unavailable(campaign, perf_cell)
+    return CellComparison(campaign, perf_cell)
 
 
 def _leave_out_unavailable(campaign: "Campaign", cell: "Cell") -> None:

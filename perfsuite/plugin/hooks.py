@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from perfsuite.plugin.campaign import Campaign
     from perfsuite.plugin.selection import Ask
 
-FIXTURES = ("perf_cell", "perf_recording", "perf_judgement", "perf_strategy")
+FIXTURES = ("perf_cell", "perf_recording", "perf_judgement", "perf_compare", "perf_strategy")
 INACTIVE = "needs --perf"
 
 
@@ -101,10 +101,13 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     from perfsuite.core.errors import PerfsuiteError
 
     items = [item for item in session.items if evaluate_skip_marks(item) is None]
-    asks = [ask for item in items if (ask := _ask_of(item, "perf_recording", "perf_judgement")) is not None]
+    asks = [
+        ask for item in items if (ask := _ask_of(item, "perf_recording", "perf_judgement", "perf_compare")) is not None
+    ]
     gated = [ask for item in items if (ask := _ask_of(item, "perf_judgement")) is not None]
+    compared = [ask for item in items if (ask := _ask_of(item, "perf_compare")) is not None]
     try:
-        config.stash[CAMPAIGN].measure(asks, gated)
+        config.stash[CAMPAIGN].measure(asks, gated, compared)
     except PerfsuiteError as error:
         raise pytest.UsageError(str(error)) from error
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import pytest
 
+from perfsuite.core.engine import EngineOptions
 from perfsuite.core.errors import OptionError
 from perfsuite.core.metrics import Metric
 from perfsuite.core.options import (
@@ -170,9 +171,28 @@ def _model(reader: _Reader, name: str) -> ModelSpec:
             load_format=reader.text("load_format"),
             trust_remote_code=reader.switch("trust_remote_code"),
             device=reader.text("device"),
+            engine=_engine(reader),
         )
     except OptionError as error:
-        raise OptionError(f"--perf-{error}".replace("load format", "load-format", 1)) from error
+        raise OptionError(_by_flag(error)) from error
+
+
+def _engine(reader: _Reader) -> EngineOptions:
+    share = reader.text("gpu_memory_utilization")
+    return EngineOptions(
+        endpoint=reader.text("endpoint") or None,
+        tokenizer=reader.text("tokenizer") or None,
+        request_timeout_ns=parse_duration(reader.text("request_timeout"), where=_FLAGS["request_timeout"].option),
+        tensor_parallel_size=reader.number("tensor_parallel_size", int),
+        gpu_memory_utilization=reader.number("gpu_memory_utilization", float) if share else None,
+        max_model_len=reader.whole_or_none("max_model_len"),
+    )
+
+
+def _by_flag(error: OptionError) -> str:
+    """'--perf-load-format: …' for 'load format: …'; what names a flag already stays as it is."""
+    name, colon, rest = str(error).partition(":")
+    return str(error) if name.startswith("--") else f"--perf-{name.replace(' ', '-')}{colon}{rest}"
 
 
 def _sampling(reader: _Reader) -> SamplingParams:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from statistics import median
 
+from perfsuite.core.metrics import Metric, Statistic
 from perfsuite.report.columns import (
     median_column,
     memory_column,
@@ -13,7 +14,10 @@ from perfsuite.report.columns import (
 )
 from perfsuite.report.headings import request_phrase, slowdown_lines
 from perfsuite.report.layout import Column, Line, table
+from perfsuite.report.ratios import ratio_table
 from perfsuite.report.rows import RecordingsByCell, Row, grouped, rows_of, shape
+
+RATIOS = (Metric(series="ttft", statistic=Statistic.P50), Metric(series="tpot", statistic=Statistic.P50))
 
 
 def comparison(recordings: RecordingsByCell) -> tuple[Line, ...]:
@@ -33,7 +37,8 @@ def _table(rows: Sequence[Row]) -> tuple[Line, ...]:
         memory_column([_memory(own) for own in strategies]),
     )
     title = f"{cell.model.name} by strategy: {request_phrase(cell.workload)}; P50 and P99 are of TTFT, TPOT is its P50"
-    return (Line(title, "bold"), *slowdown_lines(rows), *table(columns))
+    ratios = ratio_table(strategies, _shown_lengths(rows), RATIOS)
+    return (Line(title, "bold"), *slowdown_lines(rows), *table(columns), *ratios)
 
 
 def _shown_lengths(rows: Sequence[Row]) -> list[int]:

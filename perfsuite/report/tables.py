@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from statistics import median
 
 from perfsuite.core.recording import Evidence, Recording
+from perfsuite.core.sample import Phase
 from perfsuite.core.summary import Quantile, Summary
 from perfsuite.core.units import format_bytes, format_seconds
 from perfsuite.report.achieved import LEGEND as ACHIEVED_LEGEND
@@ -103,6 +104,7 @@ def _footer(rows: Sequence[Row]) -> tuple[Line, ...]:
     notes = (
         *_startup(recordings),
         *_weights(recordings),
+        *_bundles(recordings),
         *limits_lines(rows),
         *_evidence(recordings),
         *_missing(rows, "P95", lambda summary: summary.p95),
@@ -126,6 +128,15 @@ def _weights(recordings: Sequence[Recording]) -> tuple[Line, ...]:
     sizes = {recording.memory.weights for recording in recordings} - {None}
     told = " and ".join(format_bytes(size) for size in sorted(filter(None, sizes)))
     return (Line(f"weights: {told}"),) if told else ()
+
+
+def _bundles(recordings: Sequence[Recording]) -> tuple[Line, ...]:
+    """How many tokens came at once, where it was not one each time."""
+    samples = [sample for recording in recordings for sample in recording.of_phase(Phase.DECODE)]
+    tokens, chunks = sum(s.output_tokens for s in samples), sum(len(s.arrivals_ns) for s in samples)
+    if tokens == chunks:
+        return ()
+    return (Line(f"tokens per chunk: {tokens / chunks:.2f} in the mean; gaps between chunks are ICL, not ITL"),)
 
 
 def _evidence(recordings: Sequence[Recording]) -> tuple[Line, ...]:

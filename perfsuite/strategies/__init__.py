@@ -15,6 +15,9 @@ BUILTIN: Mapping[str, str] = MappingProxyType(
         "fake": "perfsuite.strategies.fake:FakeStrategy",
         "jit": "perfsuite.strategies.jit:JitStrategy",
         "jit-cuda-graph": "perfsuite.strategies.jit_cuda_graph:JitCudaGraphStrategy",
+        "openai": "perfsuite.strategies.openai:OpenAIStrategy",
+        "tensorrt-llm": "perfsuite.strategies.tensorrt_llm:TensorRTLLMStrategy",
+        "vllm": "perfsuite.strategies.vllm:VllmStrategy",
     }
 )
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from perfsuite.core.options import MeasureOptions
 from perfsuite.core.workload import ModelFacts
-from perfsuite.measure.environment import collect, commit_of, host_peak_bytes
+from perfsuite.measure.environment import collect, commit_of, host_name, host_peak_bytes
 
 
 def facts(device: str) -> ModelFacts:
@@ -13,6 +13,19 @@ def facts(device: str) -> ModelFacts:
 
 def test_a_device_that_is_no_machine_names_itself() -> None:
     assert collect(facts("scripted"), MeasureOptions()).device == "scripted"
+
+
+def test_what_runs_elsewhere_does_not_depend_on_this_torch() -> None:
+    import torch
+
+    assert torch.__version__
+    assert set(collect(facts("endpoint host:8000"), MeasureOptions()).must_agree) == {
+        "device", "model", "dtype", "warm-up", "block"
+    }  # fmt: skip
+
+
+def test_a_server_on_this_machine_runs_on_its_gpus_or_its_cpu() -> None:
+    assert host_name().endswith(" cores") or "NVIDIA" in host_name()
 
 
 def test_on_a_cpu_torch_and_its_threads_must_agree() -> None:

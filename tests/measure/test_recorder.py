@@ -99,6 +99,48 @@ def test_tokens_that_come_together_are_one_event() -> None:
     assert arrivals(0, stamps, rows=1) == ((3, 7), (3, 1))
 
 
+def test_chunks_without_ids_hold_what_was_counted() -> None:
+    stamps = [(3, Chunk(token_ids=(), text="ab")), (7, Chunk(token_ids=(), text="c")), (8, Chunk(token_ids=()))]
+    assert arrivals(0, stamps, rows=1, counts=(2, 1, 0)) == ((3, 7), (2, 1))
+
+
+def test_a_count_for_each_chunk_is_needed() -> None:
+    request = Request(prompts=((1,),), output_tokens=3, sampling=make_cell().workload.sampling)
+    stamps = [(3, Chunk(token_ids=(), text="ab")), (7, Chunk(token_ids=(), text="c"))]
+    assert answer_problem(stamps, request, 100, (2, 1)) is None
+    assert answer_problem(stamps, request, 100, (2, 0)) == "row 0 gave 2 tokens where 3 were asked for"
+    assert answer_problem(stamps, request, 100, (3,)) == "the tokens of 1 chunks were counted where 2 came"
+
+
+class Preparing(Scripted):
+    """Takes a second to get a request ready."""
+
+    def prepare(self, request: Request) -> None:
+        self.scripted_clock.wait_ns(1000 * MS)
+
+
+def test_what_prepares_a_request_is_in_no_latency() -> None:
+    (take,) = measure(Preparing(), make_cell())
+    assert {sample.ttft_ns for sample in take.samples} == {5 * MS}
+
+
+class Elsewhere(Scripted):
+    """A server that outlives its sessions."""
+
+    place = "a server"
+
+
+def test_prompts_are_the_same_in_every_session_unless_a_server_could_remember_them() -> None:
+    asked = {}
+    for kind in (Scripted, Elsewhere):
+        sessions = [kind(), kind()]
+        for strategy in sessions:
+            measure(strategy, make_cell())
+        asked[kind] = [[request.prompts for request in strategy.requests] for strategy in sessions]
+    assert asked[Scripted][0] == asked[Scripted][1]
+    assert not {*asked[Elsewhere][0]} & {*asked[Elsewhere][1]}
+
+
 def answers(*chunks: Chunk) -> CellTake:
     (take,) = measure(Scripted(lambda request: list(chunks)), make_cell(output_tokens=1))
     return take

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,15 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from perfsuite.core.errors import OptionError
 from perfsuite.core.workload import ModelSpec, Workload
-from perfsuite.models.presets import check_positions, names, packaged_weights, positions_in, positions_of, preset
+from perfsuite.models.presets import (
+    check_positions,
+    names,
+    packaged_weights,
+    positions_in,
+    positions_of,
+    preset,
+    vocabulary_of,
+)
 
 PUBLISHED_PARAMETERS = {
     "tinyllama-1.1b": 1_100_048_384,
@@ -108,3 +117,10 @@ def test_the_presets_load_neither_torch_nor_transformers():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def test_the_size_of_a_vocabulary_is_known_without_loading(tmp_path: Path) -> None:
+    assert vocabulary_of("llama-2-7b") == 32000
+    (tmp_path / "config.json").write_text('{"text_config": {"vocab_size": 7}}')
+    assert vocabulary_of(str(tmp_path)) == 7
+    assert vocabulary_of("served") is None

@@ -5,7 +5,7 @@ import pytest
 
 from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Memory, Recording
-from perfsuite.core.sample import Failure
+from perfsuite.core.sample import Failure, Phase
 from perfsuite.core.verdict import Interval, Judgement, Outcome, Verdict
 from perfsuite.core.workload import SamplingParams, Workload
 from perfsuite.report.terminal import Line, comparison, saved, tables, verdict_line, verdicts
@@ -231,6 +231,10 @@ def test_strategies_are_compared_at_the_shortest_the_middle_and_the_longest_prom
         "strategy    P50    P99   TPOT    P50    P99   TPOT    P50    P99   TPOT        s     MiB",
         "eager     40.00  n<299  2.000  40.00  n<299  2.000  40.00  n<299  2.000     2.50     100",
         "jit       20.00  n<299  1.000  20.00  n<299  1.000  20.00  n<299  1.000     2.50     100",
+        "times as fast as eager, 95 % interval over sessions where there are two of each",
+        "          --- prompt 10 ----  --- prompt 100 ---  --- prompt 200 ---",
+        "strategy  TTFT P50  TPOT P50  TTFT P50  TPOT P50  TTFT P50  TPOT P50",
+        "jit              -         -         -         -         -         -",
         "",
     ]
 
@@ -388,3 +392,12 @@ def test_a_line_holds_one_line_in_a_known_style() -> None:
         Line("a\nb")
     with pytest.raises(ValueError, match="not one line in one of plain, bold, red, green, yellow"):
         Line("a", "pink")
+
+
+def test_tokens_that_came_together_are_told_as_such() -> None:
+    recording = make_recording(make_cell(output=4))
+    bundled = [replace(s, arrivals_ns=s.arrivals_ns[:2], tokens=(1, 3)) for s in recording.of_phase(Phase.DECODE)]
+    samples = (*recording.of_phase(Phase.PREFILL), *(replace(s, device_ns=None) for s in bundled))
+    lines = tables(by_cell(replace(recording, samples=samples)))
+    assert "  tokens per chunk: 2.00 in the mean; gaps between chunks are ICL, not ITL" in texts(lines)
+    assert not starting(tables(by_cell(recording)), "tokens per chunk")

@@ -1,10 +1,12 @@
 """Owns which strategies must pass the contract, and how each is opened for it."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import pytest
 import torch
 
+from perfsuite.core.engine import EngineOptions
 from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.workload import ModelSpec, SamplingParams
 from perfsuite.measure.strategy import Strategy
@@ -21,6 +23,7 @@ class Subject:
     reference: str
     model: ModelSpec = TINY
     needs_gpu: bool = False
+    needs: str | None = None
 
     def __str__(self) -> str:
         return self.reference.rpartition(":")[2]
@@ -38,16 +41,32 @@ SUBJECTS = (
         model=ModelSpec(name="tiny"),
         needs_gpu=True,
     ),
+    Subject(
+        reference="perfsuite.strategies.tensorrt_llm:TensorRTLLMStrategy",
+        model=ModelSpec(name="tiny"),
+        needs_gpu=True,
+        needs="tensorrt_llm",
+    ),
+    Subject(
+        reference="perfsuite.strategies.vllm:VllmStrategy",
+        model=ModelSpec(name="tiny", engine=EngineOptions(gpu_memory_utilization=0.2)),
+        needs_gpu=True,
+        needs="vllm",
+    ),
 )
 
 
 def parameters():
-    """Every subject as a test's parameter; those that need a GPU are skipped where there is none."""
+    """Every subject as a test's parameter; those that need a GPU or a package are skipped where there is none."""
+    return [pytest.param(subject, id=str(subject), marks=_marks(subject)) for subject in SUBJECTS]
+
+
+def _marks(subject: Subject) -> list[pytest.MarkDecorator]:
+    if not subject.needs_gpu:
+        return []
     no_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-    return [
-        pytest.param(subject, id=str(subject), marks=[pytest.mark.gpu, no_gpu] if subject.needs_gpu else [])
-        for subject in SUBJECTS
-    ]
+    lacking = subject.needs is not None and find_spec(subject.needs) is None
+    return [pytest.mark.gpu, no_gpu, pytest.mark.skipif(lacking, reason=f"needs {subject.needs}")]
 
 
 def request(batch: int = 1, output_tokens: int = 5, sampling: SamplingParams = GREEDY) -> Request:

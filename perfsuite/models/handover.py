@@ -1,0 +1,101 @@
+"""Owns a model as it is handed to an engine that loads it itself: a folder or id, its dtype, what is known of it."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
+from perfsuite.models.configuration import location, read_config
+from perfsuite.models.fingerprint import fingerprint
+from perfsuite.models.load import dtype_of, is_dummy
+from perfsuite.models.presets import check_positions, packaged_weights, positions_in, preset
+
+STEP = 64
+"""The longest sequence that an engine makes room for is rounded up to a multiple of this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """`location` is a folder or a Hugging Face id, `load_format` 'auto' or 'dummy', `longest` a number of positions.
+
+    `facts` are those that config.json tells; how many parameters an engine makes of it, it keeps to itself (0).
+    `end_id` ends a sequence; `None` if the config names no such id.
+    """
+
+    location: str
+    load_format: str
+    dtype: str
+    longest: int | None
+    end_id: int | None
+    facts: ModelFacts
+
+
+@contextmanager
+def handed_over(spec: ModelSpec, workloads: tuple[Workload, ...], *, engine: str) -> Iterator[Handover]:
+    """The model for as long as the engine loads it; a preset that is a shape only becomes a folder with a config.json.
+
+    OptionError if a workload is longer than the model, ModelLoadError for what is no model.
+    """
+    config = read_config(spec)
+    positions = positions_in(config.get_text_config().to_dict())
+    longest = _longest(spec, positions, workloads)
+    check_positions(spec.name, longest, workloads)
+    dtype = str(dtype_of(spec, config, torch.device("cuda"))).removeprefix("torch.")
+    with tempfile.TemporaryDirectory(prefix="perfsuite-model-") as folder:
+        yield Handover(
+            location=_write(config, Path(folder)) if _is_shape(spec) else location(spec),
+            load_format="dummy" if is_dummy(spec) else "auto",
+            dtype=dtype,
+            longest=longest,
+            end_id=_end_id(config),
+            facts=_facts(spec, config, dtype, positions=positions, engine=engine),
+        )
+
+
+def _longest(spec: ModelSpec, positions: int | None, workloads: tuple[Workload, ...]) -> int | None:
+    """What was asked for, else the longest workload rounded up, else what the model has."""
+    asked = spec.engine.max_model_len
+    needed = max((workload.total_tokens for workload in workloads), default=None)
+    wanted = asked or (None if needed is None else -(-needed // STEP) * STEP)
+    return min((each for each in (wanted, positions) if each is not None), default=None)
+
+
+def _is_shape(spec: ModelSpec) -> bool:
+    return preset(spec.name) is not None and packaged_weights(replace(spec, load_format="auto")) is None
+
+
+def _write(config: Any, folder: Path) -> str:
+    """A folder with nothing but a config.json that names the class of the model, as engines want it."""
+    names: Any = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    values = {**config.to_dict(), "architectures": [names[config.model_type]]}
+    (folder / "config.json").write_text(json.dumps(values, default=str), encoding="utf-8")
+    return str(folder)
+
+
+def _end_id(config: Any) -> int | None:
+    found = config.get_text_config().eos_token_id
+    return found[0] if isinstance(found, (list, tuple)) and found else found if isinstance(found, int) else None
+
+
+def _facts(spec: ModelSpec, config: Any, dtype: str, *, positions: int | None, engine: str) -> ModelFacts:
+    text = config.get_text_config()
+    return ModelFacts(
+        vocabulary=text.vocab_size,
+        positions=positions,
+        parameters=0,
+        dtype=dtype,
+        device="cuda",
+        layers=getattr(text, "num_hidden_layers", None),
+        fingerprint=fingerprint(
+            spec,
+            commit=getattr(config, "_commit_hash", None),
+            weights=f"dummy of {engine}" if is_dummy(spec) else None,
+        ),
+    )

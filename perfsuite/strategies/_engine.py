@@ -1,0 +1,81 @@
+"""Owns what strategies that hand the model to an engine share: whether it can run here, and what its errors mean."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from packaging.version import Version
+
+from perfsuite.core.errors import DeviceMemoryError, OptionError, PerfsuiteError, StrategyUnavailableError
+from perfsuite.core.workload import ModelSpec
+from perfsuite.measure.environment import has_gpu
+from perfsuite.measure.fault import device_fault
+
+OUT_OF_MEMORY = (
+    "out of memory",
+    "insufficient gpu memory",
+    "no available memory for the cache blocks",
+    "less than desired gpu memory utilization",
+    "kv cache is needed, which is larger than the available",
+)
+"""Words by which vLLM, TensorRT-LLM and CUDA say that there is no room."""
+
+
+def require_gpu(strategy: str, model: ModelSpec) -> None:
+    """StrategyUnavailableError without a GPU, OptionError for a device that an engine does not take."""
+    if model.device.startswith("cuda:"):
+        index = model.device.partition(":")[2]
+        raise OptionError(
+            f"--perf-device: strategy {strategy!r} takes the first GPUs that it sees, not {model.device!r}; use "
+            f"CUDA_VISIBLE_DEVICES={index} and --perf-device cuda"
+        )
+    if model.device == "cpu" or not has_gpu():
+        raise StrategyUnavailableError(
+            f"strategy {strategy!r} needs a GPU; use --perf-device cuda, and check nvidia-smi"
+        )
+
+
+def more_arguments(variable: str) -> Mapping[str, Any]:
+    """Arguments for the engine from an environment variable that holds a JSON object; none if it is not set."""
+    text = os.environ.get(variable, "").strip()
+    try:
+        values = json.loads(text or "{}")
+    except ValueError as error:
+        raise OptionError(f"{variable}: {text!r} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise OptionError(f'{variable}: {text!r} is not a JSON object; write {{"argument": value}}')
+    return values
+
+
+def said_arguments(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """The note of a recording whose engine was given more arguments; it must agree with the baseline's."""
+    return (f"engine arguments: {json.dumps(arguments, sort_keys=True)}",) if arguments else ()
+
+
+def is_older(version: str, least: str) -> bool:
+    """Whether a version of a package comes before another one; '1.3.0rc5' comes before '1.3.0'."""
+    return Version(version) < Version(least)
+
+
+@contextmanager
+def startup_errors_told(engine: str) -> Iterator[None]:
+    """What keeps an engine from starting, in one line with its own words and what to do."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, PerfsuiteError) or device_fault(error):
+            raise
+        words = _first_line(error)
+        if any(phrase in str(error).lower() for phrase in OUT_OF_MEMORY):
+            raise DeviceMemoryError(
+                f"{engine} has no room: {words}; lower --perf-gpu-memory-utilization or --perf-max-model-len, or free "
+                "the GPU"
+            ) from error
+        raise
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:200].rstrip(". ")

@@ -1,0 +1,182 @@
+"""Owns the strategy that runs vLLM's engine in this process: its own step loop, token ids in and out."""
+
+import gc
+import os
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+from perfsuite.core.errors import OptionError, StrategyUnavailableError
+from perfsuite.core.recording import Evidence, Memory
+from perfsuite.core.sample import Chunk, Request
+from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
+from perfsuite.measure.gpu_memory import GpuMemory
+from perfsuite.measure.strategy import ALL_SAMPLING, Ability
+from perfsuite.models.handover import Handover, handed_over
+from perfsuite.strategies._engine import is_older, more_arguments, require_gpu, said_arguments, startup_errors_told
+
+ARGUMENTS_VARIABLE = "PERFSUITE_VLLM_ARGS"
+"""Environment variable with more of vLLM's EngineArgs, as a JSON object."""
+LEAST_VERSION = "0.25"
+SETTINGS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"}
+"""The engine steps in this process, so that a token is seen as soon as it is on the host; an environment that says
+otherwise is heeded."""
+DRAINING_STEPS = 4
+
+
+class VllmStrategy:
+    """One engine; the rows of a batch are requests that are added together."""
+
+    name = "vllm"
+    abilities = ALL_SAMPLING | {Ability.BATCH}
+
+    def __init__(self) -> None:
+        self._engine: Any = None
+        self._vllm: Any = None
+        self._handover: Handover | None = None
+        self._memory: GpuMemory | None = None
+        self._notes: tuple[str, ...] = ()
+        self._cached_prompts = 0
+        self._numbers = count()
+
+    def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
+        """Import vLLM, then build its engine, which loads, compiles and captures."""
+        require_gpu(self.name, model)
+        yield "import"
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
+        self._vllm = _import_vllm()
+        self._memory, self._cached_prompts = GpuMemory(model.engine.tensor_parallel_size), 0
+        yield "build"
+        with startup_errors_told("vLLM"), handed_over(model, workloads, engine=self.name) as handover:
+            self._handover = handover
+            self._build(model, handover, max((workload.batch_size for workload in workloads), default=1))
+        self._memory.look()
+
+    def _build(self, model: ModelSpec, handover: Handover, rows: int) -> None:
+        options, more = model.engine, more_arguments(ARGUMENTS_VARIABLE)
+        share = options.gpu_memory_utilization
+        arguments: dict[str, Any] = {
+            "model": handover.location,
+            "load_format": handover.load_format,
+            "dtype": handover.dtype,
+            "revision": model.revision,
+            "trust_remote_code": model.trust_remote_code,
+            "skip_tokenizer_init": True,
+            "generation_config": "vllm",
+            "enable_prefix_caching": False,
+            "stream_interval": 1,
+            "disable_log_stats": True,
+            "seed": 0,
+            "max_num_seqs": rows,
+            "tensor_parallel_size": options.tensor_parallel_size,
+            **({} if handover.longest is None else {"max_model_len": handover.longest}),
+            **({} if share is None else {"gpu_memory_utilization": share}),
+        }
+        try:
+            engine_arguments = self._vllm.EngineArgs(**{**arguments, **more})
+        except TypeError as error:
+            raise OptionError(f"vLLM {self._vllm.__version__} does not take these arguments: {error}") from error
+        self._engine = self._vllm.LLMEngine.from_engine_args(engine_arguments)
+        self._notes = (
+            f"vLLM {self._vllm.__version__}",
+            f"tensor parallel: {options.tensor_parallel_size}",
+            f"longest sequence: {handover.longest}",
+            *said_arguments(more),
+        )
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        """Step the engine until every row has ended; each step's new ids as soon as it hands them over."""
+        engine, params = self._open_engine, self._params(request)
+        rows = {f"perfsuite-{next(self._numbers)}": row for row in range(len(request.prompts))}
+        running = set(rows)
+        try:
+            for name, row in rows.items():
+                engine.add_request(name, {"prompt_token_ids": list(request.prompts[row])}, params)
+            while running:
+                for output in engine.step():
+                    if output.finished:
+                        running.discard(output.request_id)
+                    yield from self._chunks(output, rows[output.request_id])
+        except (
+            GeneratorExit,
+            ValueError,
+        ):  # nobody listens any more, or a prompt was refused; other errors are its end
+            self._abandon(sorted(running))
+            raise
+
+    def _chunks(self, output: Any, row: int) -> Iterator[Chunk]:
+        (completion,) = output.outputs
+        self._cached_prompts += bool(output.finished and output.num_cached_tokens)
+        if completion.token_ids or completion.finish_reason:
+            yield Chunk(token_ids=tuple(completion.token_ids), row=row, finish_reason=completion.finish_reason)
+
+    def _abandon(self, names: list[str]) -> None:
+        """End these requests, and step over what was under way, so that the next one finds an idle engine."""
+        self._open_engine.abort_request(names)
+        for _ in range(DRAINING_STEPS):
+            self._open_engine.step()
+
+    def _params(self, request: Request) -> Any:
+        """One to one; vLLM names them as perfsuite does. Only new ids are handed over, and no text is made of them."""
+        from vllm.sampling_params import RequestOutputKind
+
+        sampling = request.sampling
+        return self._vllm.SamplingParams(
+            max_tokens=request.output_tokens,
+            ignore_eos=request.ignore_eos,
+            temperature=sampling.temperature,
+            top_k=sampling.top_k,
+            top_p=sampling.top_p,
+            repetition_penalty=sampling.repetition_penalty,
+            seed=sampling.seed % 2**63,
+            detokenize=False,
+            output_kind=RequestOutputKind.DELTA,
+        )
+
+    @property
+    def _open_engine(self) -> Any:
+        if self._engine is None:
+            raise RuntimeError("the strategy is not open")
+        return self._engine
+
+    def facts(self) -> ModelFacts:
+        if self._handover is None:
+            raise RuntimeError("the strategy is not open")
+        return self._handover.facts
+
+    def memory(self) -> Memory:
+        """What the GPUs hold more than before, by their driver: weights, graphs, and all of the cache laid out."""
+        return Memory(peak_reserved=self._memory.look() if self._memory else None)
+
+    def evidence(self) -> Evidence:
+        """That the engine was built, and that no prompt was answered from a cached prefix."""
+        return Evidence(
+            engines=int(self._engine is not None), cached_prefix_hits=self._cached_prompts, notes=self._notes
+        )
+
+    def close(self) -> None:
+        """Shut the engine down and give its memory back; may be called twice."""
+        if self._engine is not None:
+            from vllm.distributed import cleanup_dist_env_and_memory
+
+            self._engine.engine_core.shutdown()
+            self._engine = None
+            gc.collect()
+            cleanup_dist_env_and_memory()
+        self._handover = self._memory = None
+
+
+def _import_vllm() -> Any:
+    try:
+        import vllm
+    except ImportError as error:
+        raise StrategyUnavailableError(
+            f"strategy 'vllm' needs vLLM ({error}); install it with: pip install 'perfsuite[vllm]'"
+        ) from error
+    if is_older(vllm.__version__, LEAST_VERSION):
+        raise StrategyUnavailableError(
+            f"strategy 'vllm' needs vLLM {LEAST_VERSION} or above, found {vllm.__version__}; "
+            "pip install 'perfsuite[vllm]'"
+        )
+    return vllm

@@ -1,0 +1,69 @@
+"""A model reaches an engine as a folder or an id, whatever kind it is."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from perfsuite.core.engine import EngineOptions
+from perfsuite.core.errors import ModelLoadError, OptionError
+from perfsuite.core.workload import ModelSpec, Workload
+from perfsuite.models.fingerprint import fingerprint
+from perfsuite.models.handover import handed_over
+from perfsuite.models.presets import names, packaged_weights
+
+SHORT = (Workload(prompt_tokens=10, output_tokens=5),)
+
+
+def test_the_embedded_model_is_its_own_folder() -> None:
+    spec = ModelSpec(name="tiny")
+    with handed_over(spec, SHORT, engine="e") as handover:
+        assert Path(handover.location) == packaged_weights(spec).parent
+        assert (handover.load_format, handover.dtype, handover.longest, handover.end_id) == ("auto", "float16", 64, 257)
+        assert (handover.facts.vocabulary, handover.facts.positions, handover.facts.layers) == (258, 1024, 4)
+        assert handover.facts.fingerprint == fingerprint(spec, commit=None, weights=None)
+
+
+def test_dummy_weights_are_the_engines_own_and_so_is_the_fingerprint() -> None:
+    spec = ModelSpec(name="tiny", load_format="dummy")
+    prints = set()
+    for engine in ("one", "two"):
+        with handed_over(spec, SHORT, engine=engine) as handover:
+            assert handover.load_format == "dummy"
+            prints.add(handover.facts.fingerprint)
+    assert len(prints) == 2
+
+
+@pytest.mark.parametrize("name", [name for name in names() if name != "tiny"])
+def test_every_shape_becomes_a_folder_that_names_its_class_for_as_long_as_it_is_needed(name: str) -> None:
+    with handed_over(ModelSpec(name=name), SHORT, engine="e") as handover:
+        config = json.loads((Path(handover.location) / "config.json").read_text())
+        assert config["architectures"][0].endswith("ForCausalLM")
+        assert config["vocab_size"] == handover.facts.vocabulary
+        assert handover.load_format == "dummy"
+    assert not Path(handover.location).exists()
+
+
+def test_a_dtype_is_that_of_the_other_strategies_on_a_gpu(tmp_path: Path) -> None:
+    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "dtype": "bfloat16", "vocab_size": 100}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for asked, given in (("auto", "bfloat16"), ("float16", "float16")):
+        with handed_over(ModelSpec(name=str(tmp_path), dtype=asked), SHORT, engine="e") as handover:
+            assert handover.dtype == given
+            assert handover.location == str(tmp_path)
+
+
+def test_without_workloads_the_longest_sequence_is_the_models() -> None:
+    with handed_over(ModelSpec(name="tiny"), (), engine="e") as handover:
+        assert handover.longest == 1024
+
+
+def test_a_workload_beyond_what_was_asked_for_is_refused() -> None:
+    spec = ModelSpec(name="tiny", engine=EngineOptions(max_model_len=14))
+    with pytest.raises(OptionError, match="take 15 positions, the model has 14"), handed_over(spec, SHORT, engine="e"):
+        pass
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError), handed_over(ModelSpec(name=str(tmp_path)), SHORT, engine="e"):
+        pass

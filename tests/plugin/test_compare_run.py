@@ -1,0 +1,75 @@
+"""Ratio gates between the strategies of one run, without a baseline."""
+
+import pytest
+
+from tests.plugin.conftest import Run
+
+QUICK = """
+from dataclasses import replace
+from perfsuite.strategies.fake import FakeStrategy, script_from_environment
+
+class Quick(FakeStrategy):
+    "Half the time of fake for every step."
+    def __init__(self):
+        script = script_from_environment()
+        halves = {name: getattr(script, name) // 2 for name in ("prefill_ns", "prompt_token_ns", "step_ns")}
+        super().__init__(replace(script, **halves))
+"""
+COMPARE = """
+import pytest
+
+@pytest.mark.perf(strategy=["fake", "quick.py:Quick"], prompt_tokens=10)
+def test_quick_is_quicker(perf_compare):
+    perf_compare.require({metric!r}, than={than!r}, at_least={at_least!r})
+"""
+ONE_LENGTH = ("--perf-output-tokens=4", "--perf-samples=60")
+
+
+@pytest.fixture
+def compare(run: Run, project: pytest.Pytester):
+    def make(*arguments: str, metric: str = "ttft.p50", than: str = "fake", at_least: object = 1.5):
+        project.makepyfile(quick=QUICK, test_speed=COMPARE.format(metric=metric, than=than, at_least=at_least))
+        return run("--perf", "-rs", *ONE_LENGTH, *arguments, small=False)
+
+    return make
+
+
+def test_a_strategy_that_is_faster_by_more_passes_without_a_baseline(compare) -> None:
+    result = compare()
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["*times as fast as fake*", "*Quick *2.0?x (*..*)*"])
+    result.stdout.fnmatch_lines(["*not compared with itself*"])
+
+
+def test_one_that_is_faster_by_less_fails_in_one_line(compare) -> None:
+    result = compare(at_least=3)
+    result.assert_outcomes(failed=1, skipped=1)
+    result.stdout.fnmatch_lines(
+        ["Quick/tiny/p10-o4: TTFT P50 is ?.??x as fast as fake (95 % CI *, 4 and 4 sessions), asked for 3x"]
+    )
+
+
+def test_one_session_is_undecided_and_fails_a_strict_run(compare) -> None:
+    result = compare("--perf-sessions=1")
+    result.assert_outcomes(skipped=2)
+    result.stdout.fnmatch_lines(["*(no interval, 1 and 1 sessions), asked for 1.5x: inconclusive; to decide: more*"])
+    compare("--perf-sessions=1", "--perf-strict").assert_outcomes(failed=1, skipped=1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (
+            {"than": "eager"},
+            "perf_compare: eager/tiny/p10-o4 is not measured in this run; name it with --perf-strategy",
+        ),
+        ({"at_least": "2x"}, "perf_compare: at_least='2x' is not a factor; write 1.3 for 1.3 times as fast"),
+        ({"metric": "ttft"}, "perf_compare: 'ttft' is not a metric"),
+        ({"metric": "ttft.p99", "at_least": 1.5}, "asked for 1.5x"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(compare, asked, words) -> None:
+    result = compare("--perf-strict", "--perf-sessions=1", **asked)
+    assert result.ret == 1
+    assert words in str(result.stdout)
+    assert "Traceback" not in str(result.stdout)

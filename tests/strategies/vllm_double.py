@@ -1,0 +1,158 @@
+"""A double of what vLLM 0.25.1 promises: strict keywords, its own words on errors, steps that may bring nothing.
+
+Read in its source (docs/engines.md names the files); nothing here computes, tokens are drawn from the request's seed.
+"""
+
+import random
+import sys
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from types import ModuleType
+from typing import ClassVar
+
+ENGINE_ARGS = {
+    "model", "tokenizer", "skip_tokenizer_init", "trust_remote_code", "load_format", "dtype", "seed", "max_model_len",
+    "tensor_parallel_size", "enable_prefix_caching", "gpu_memory_utilization", "max_num_batched_tokens", "max_num_seqs",
+    "disable_log_stats", "revision", "enforce_eager", "compilation_config", "kernel_config", "generation_config",
+    "async_scheduling", "stream_interval",
+}  # fmt: skip
+SAMPLING = {
+    "max_tokens": 16, "ignore_eos": False, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0,
+    "seed": None, "detokenize": True, "output_kind": None, "min_tokens": 0, "stop_token_ids": None,
+}  # fmt: skip
+
+
+class RequestOutputKind(Enum):
+    CUMULATIVE = 0
+    DELTA = 1
+    FINAL_ONLY = 2
+
+
+class EngineArgs:
+    def __init__(self, **values):
+        unknown = sorted(set(values) - ENGINE_ARGS)
+        if unknown:
+            raise TypeError(f"EngineArgs.__init__() got an unexpected keyword argument {unknown[0]!r}")
+        self.values = values
+
+
+class SamplingParams:
+    def __init__(self, **values):
+        unknown = sorted(set(values) - set(SAMPLING))
+        if unknown:
+            raise TypeError(f"Unexpected keyword argument {unknown[0]!r}")
+        self.__dict__.update({**SAMPLING, **values})
+        if self.top_k < -1:
+            raise ValueError(f"top_k must be 0 (disable), or at least 1, got {self.top_k}.")
+        if not 0 <= self.temperature <= 2:
+            raise ValueError(f"temperature must be in [0, 2], got {self.temperature}.")
+
+
+@dataclass
+class CompletionOutput:
+    token_ids: list
+    finish_reason: str | None = None
+    index: int = 0
+
+
+@dataclass
+class RequestOutput:
+    request_id: str
+    outputs: list
+    finished: bool
+    num_cached_tokens: int | None = 0
+
+
+class Core:
+    def __init__(self):
+        self.is_shut_down = False
+
+    def shutdown(self, timeout=None):
+        self.is_shut_down = True
+
+
+class LLMEngine:
+    """`ends` are errors to raise at a step, by its number; `cached` is how many prompt tokens a cache had."""
+
+    built: ClassVar[list] = []
+    startup_error: ClassVar[Exception | None] = None
+    ends: ClassVar[dict] = {}
+    cached = 0
+    bundle = 1
+
+    def __init__(self, values):
+        self.values, self.engine_core = values, Core()
+        self.running: dict = {}
+        self.asked: list = []
+        self.aborted: list = []
+        self.steps = 0
+        self._is_queued = False
+        LLMEngine.built.append(self)
+
+    @classmethod
+    def from_engine_args(cls, engine_args):
+        if cls.startup_error is not None:
+            raise cls.startup_error
+        return cls(engine_args.values)
+
+    def add_request(self, request_id, prompt, params):
+        if not isinstance(request_id, str):
+            raise TypeError(f"request_id must be a string, got {type(request_id)}")
+        ids, longest = prompt["prompt_token_ids"], self.values.get("max_model_len", 1024)
+        if not ids:
+            raise ValueError("The decoder prompt cannot be empty")
+        if len(ids) >= longest:
+            raise ValueError(
+                f"The decoder prompt (length {len(ids)}) is longer than the maximum model length of {longest}."
+            )
+        self.asked.append((ids, params))
+        draw = random.Random(str((ids, params.seed, params.temperature)))  # noqa: S311 - tokens, no secrets
+        self.running[request_id] = (deque(draw.randrange(258) for _ in range(params.max_tokens)), params)
+        return f"{request_id}-internal"
+
+    def has_unfinished_requests(self):
+        return bool(self.running)
+
+    def abort_request(self, request_ids, internal=False):
+        self.aborted += request_ids
+        for request_id in request_ids:
+            self.running.pop(request_id, None)
+
+    def step(self):
+        """With asynchronous scheduling the step that fills the queue brings nothing."""
+        self.steps += 1
+        if self.steps in self.ends:
+            raise self.ends[self.steps]
+        if self.running and not self._is_queued:
+            self._is_queued = True
+            return []
+        outputs = [self._advance(request_id) for request_id in list(self.running)]
+        self._is_queued = bool(self.running)
+        return outputs
+
+    def _advance(self, request_id):
+        left, params = self.running[request_id]
+        assert params.output_kind is RequestOutputKind.DELTA
+        new = [left.popleft() for _ in range(min(self.bundle, len(left)))]
+        if not left:
+            del self.running[request_id]
+        reason = None if left else "length"
+        return RequestOutput(request_id, [CompletionOutput(new, reason)], not left, self.cached)
+
+
+def install(monkeypatch, version="0.25.1"):
+    """Have `import vllm` find the double; the engine class, to be told how it behaves."""
+    engine = type("LLMEngine", (LLMEngine,), {"built": [], "ends": {}, "startup_error": None})
+    LLMEngine.built = engine.built
+    modules = {name: ModuleType(name) for name in ("vllm", "vllm.sampling_params", "vllm.distributed")}
+    modules["vllm"].__dict__.update(
+        __version__=version, EngineArgs=EngineArgs, LLMEngine=engine, SamplingParams=SamplingParams
+    )
+    modules["vllm.sampling_params"].RequestOutputKind = RequestOutputKind
+    cleaned = []
+    modules["vllm.distributed"].cleanup_dist_env_and_memory = lambda: cleaned.append(True)
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    engine.cleaned = cleaned
+    return engine
