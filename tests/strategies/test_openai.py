@@ -6,7 +6,6 @@ import ssl
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -26,11 +25,11 @@ from tests.strategies.byte_tokenizer import byte_tokenizer
 from tests.strategies.server import DONE, SSE, Reply, as_json, chunk, counted, event, models, serving, spoken, usage
 
 pytest.importorskip("httpx", reason="needs the extra openai")
+trustme = pytest.importorskip("trustme", reason="needs the extra test")
 
 KEY = "sk-do-not-tell"
 PROMPT = tuple(range(10))
 SAMPLING = SamplingParams(temperature=0.5, top_k=7, top_p=0.8, repetition_penalty=1.2, seed=11)
-CERTIFICATE = Path(__file__).parent / "untrusted.pem"
 
 
 def request(output_tokens=3, prompt=PROMPT, sampling=SAMPLING):
@@ -444,7 +443,7 @@ def test_tls_to_a_server_without_it_is_one_line(server, folder):
 
 def test_a_certificate_that_nobody_signed_is_one_line(folder):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(CERTIFICATE)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def shake_hands():
