@@ -33,7 +33,8 @@ class MeasureOptions:
     `samples` one-token requests for TTFT and `decode_samples` full ones for TPOT, ITL and E2E, taken in blocks of at
     most `block_size`; `warmup` requests of each kind before them. `injected_slowdown` 0.1 makes every event of the
     strategy 10 % later, to prove that the gate sees it: by waiting on the host, or with `slow_device` by real work on
-    the device. `silence_ns` is how long a session may say nothing before it counts as hung.
+    the device. `silence_ns` is how long a session may say nothing before it counts as hung. Without `monitor` nobody
+    watches the machine meanwhile.
     """
 
     samples: int = 320
@@ -43,6 +44,7 @@ class MeasureOptions:
     injected_slowdown: float = 0.0
     slow_device: bool = False
     silence_ns: int = 600 * 10**9
+    monitor: bool = True
 
     def __post_init__(self) -> None:
         for name in ("samples", "decode_samples", "block_size"):

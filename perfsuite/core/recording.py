@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from perfsuite.core.canary import CanaryReading
 from perfsuite.core.codec import ADDED_LATER
 from perfsuite.core.matrix import Cell
+from perfsuite.core.reading import Monitoring
 from perfsuite.core.roofline import Roofline
 from perfsuite.core.sample import Failure, Phase, Sample
 from perfsuite.core.sampling_check import SamplingCheck
@@ -117,6 +118,8 @@ class Recording:
     is not known: then no time is checked against a floor.
     `injected_slowdown` is the fraction by which perfsuite itself slowed the strategy to prove the gate (0: not).
     `sampling` is what the session's sampling check found; `None` in recordings of a time without it.
+    `monitoring` is what was seen of the machine beside the samples, `None` where time was scripted or nobody watched
+    yet; `set_aside` are samples that were taken anew because it was disturbed then: they enter no statistic.
     """
 
     cell: Cell
@@ -133,6 +136,8 @@ class Recording:
     injected_slowdown: float = 0.0
     roofline: Roofline | None = None
     sampling: SamplingCheck | None = field(default=None, metadata={ADDED_LATER: True})
+    monitoring: Monitoring | None = field(default=None, metadata={ADDED_LATER: True})
+    set_aside: tuple[Sample, ...] = field(default=(), metadata={ADDED_LATER: True})
 
     def of_phase(self, phase: Phase) -> tuple[Sample, ...]:
         return tuple(sample for sample in self.samples if sample.phase is phase)

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TextIO
@@ -26,7 +27,7 @@ from perfsuite.measure import environment
 from perfsuite.measure.clock import Clock, HostClock, utc_now
 from perfsuite.measure.fault import device_fault
 from perfsuite.measure.limits import measure_limits
-from perfsuite.measure.recorder import CellTake, Recorder, one_line
+from perfsuite.measure.recorder import Recorder, one_line
 from perfsuite.measure.sampling import Effort, check_sampling
 from perfsuite.measure.session import Event, Progress, SessionJob
 from perfsuite.measure.strategy import (
@@ -40,6 +41,8 @@ from perfsuite.measure.strategy import (
     require_quantization,
     wanted_abilities,
 )
+from perfsuite.measure.take import CellTake
+from perfsuite.measure.watch import OFF, Blind, Watcher, present, watching
 
 Emit = Callable[[Event], None]
 
@@ -122,14 +125,17 @@ class _Session:
 
 def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
     clock = strategy.scripted_clock if isinstance(strategy, ScriptsTime) else HostClock()
+    watches = job.measure.monitor and not isinstance(strategy, ScriptsTime)
+    before = present() if watches else {}
     opened = _open(strategy, clock, job, emit)
     if opened is None:
         return
     here = environment.collect(opened.facts, job.measure)
     emit(Event(environment=here))
     started_at = utc_now()
-    recorder = Recorder(strategy, clock, job.measure, lambda progress: emit(Event(progress=progress)))
-    takes = recorder.measure(job.cells, order_seed=job.session)
+    with watching(opened.facts.device, before) if watches else _unwatched(strategy) as watcher:
+        recorder = Recorder(strategy, clock, job.measure, lambda progress: emit(Event(progress=progress)), watcher)
+        takes = recorder.measure(job.cells, order_seed=job.session)
     if recorder.lost:
         emit(Event(lost=recorder.lost))
     account = _account(strategy, None if recorder.lost else opened.facts, clock)
@@ -147,6 +153,11 @@ def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
         emit(Event(measured=recordings))
         checks = _check_sampling(strategy, job.cells, emit)
     emit(Event(recordings=tuple(replace(recording, sampling=checks[recording.cell]) for recording in recordings)))
+
+
+def _unwatched(strategy: Strategy) -> "nullcontext[Watcher | None]":
+    """Scripted time passes on no machine; where the monitor is switched off, the recordings say so."""
+    return nullcontext(None if isinstance(strategy, ScriptsTime) else Blind(OFF))
 
 
 def _open(strategy: Strategy, clock: Clock, job: SessionJob, emit: Emit) -> _Opened | None:
@@ -267,4 +278,6 @@ def _recording(session: _Session, strategy: Strategy, take: CellTake) -> Recordi
         canaries=tuple(take.canaries),
         injected_slowdown=session.job.measure.injected_slowdown,
         roofline=session.account.roofline,
+        monitoring=take.monitoring,
+        set_aside=tuple(take.set_aside),
     )

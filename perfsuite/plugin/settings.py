@@ -199,7 +199,15 @@ def _measure(reader: _Reader) -> MeasureOptions:
         injected_slowdown=slowdown,
         slow_device=slow_device,
         silence_ns=parse_duration(reader.text("timeout"), where=_FLAGS["timeout"].option),
+        monitor=_monitor(reader),
     )
+
+
+def _monitor(reader: _Reader) -> bool:
+    text = reader.text("monitor")
+    if text not in ("on", "off"):
+        raise OptionError(f"{_FLAGS['monitor'].option}: {text!r} is not allowed; write 'on' or 'off'")
+    return text == "on"
 
 
 def _gate(reader: _Reader, save_baseline: bool) -> GateOptions:
