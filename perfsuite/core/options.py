@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TypeVar
 
 from perfsuite.core.errors import OptionError
 from perfsuite.core.metrics import Metric, Statistic, parse_metric
+from perfsuite.core.resources import RESOURCES
 from perfsuite.core.units import parse_percent
 from perfsuite.core.workload import DEFAULT_SAMPLING, ModelSpec, SamplingParams
 
@@ -24,6 +26,9 @@ DEFAULT_TOLERANCES: Mapping[Metric, float] = MappingProxyType(
 """The slowdown that must not get through, per gated metric.
 
 5 % for the median, 10 % for a tail, 2 % for what the device times itself (and only where there is a device)."""
+
+DEFAULT_RESOURCES: Mapping[str, float] = MappingProxyType({"memory": 0.02})
+"""The same for memory and energy: a peak is nearly deterministic; energy is gated where a tolerance is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,7 @@ class GateOptions:
     """
 
     tolerances: Mapping[Metric, float] = field(default_factory=lambda: DEFAULT_TOLERANCES)
+    resources: Mapping[str, float] = field(default_factory=lambda: DEFAULT_RESOURCES)
     sessions: int = 6
     baseline_sessions: int = 8
     budget_ns: int | None = None
@@ -105,17 +111,27 @@ def parse_lengths(text: str, *, where: str) -> tuple[int, ...]:
 
 def parse_tolerances(text: str, *, where: str) -> dict[Metric, float]:
     """Tolerances from 'ttft.p50=5%,ttft.p99=10%'; 'off' instead of a percentage takes a metric out (value 0)."""
-    result: dict[Metric, float] = {}
+    named = _amounts(text, where)
+    return {parse_metric(name, where=where): amount for name, amount in named.items() if name not in RESOURCES}
+
+
+def parse_resources(text: str, *, where: str) -> dict[str, float]:
+    """The tolerances of 'memory' and 'energy' among those of the same text, written alike."""
+    return {name: amount for name, amount in _amounts(text, where).items() if name in RESOURCES}
+
+
+def _amounts(text: str, where: str) -> dict[str, float]:
+    result: dict[str, float] = {}
     for part in text.split(","):
-        name, equals, amount = part.partition("=")
+        name, equals, amount = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise OptionError(f"{where}: {part.strip()!r} has no '='; write METRIC=PERCENT, for example 'ttft.p50=5%'")
-        metric = parse_metric(name, where=where)
-        if metric in result:
-            raise OptionError(f"{where}: {metric.key!r} is given twice")
-        result[metric] = 0.0 if amount.strip() == "off" else parse_percent(amount, where=f"{where} ({metric.key})")
-        if result[metric] > 1:
-            raise OptionError(f"{where} ({metric.key}): {amount.strip()!r} is not allowed; it must be 100% or less")
+        key = name if name in RESOURCES else parse_metric(name, where=where).key
+        if key in result:
+            raise OptionError(f"{where}: {key!r} is given twice")
+        result[key] = 0.0 if amount == "off" else parse_percent(amount, where=f"{where} ({key})")
+        if result[key] > 1:
+            raise OptionError(f"{where} ({key}): {amount!r} is not allowed; it must be 100% or less")
     return result
 
 
@@ -127,6 +143,9 @@ def parse_slowdown(text: str, *, where: str) -> tuple[float, bool]:
     return parse_percent(amount, where=where), place.strip() == "device"
 
 
-def merge_tolerances(base: Mapping[Metric, float], changes: Mapping[Metric, float]) -> dict[Metric, float]:
+Key = TypeVar("Key", Metric, str)
+
+
+def merge_tolerances(base: Mapping[Key, float], changes: Mapping[Key, float]) -> dict[Key, float]:
     """`base` with `changes` laid over it; a change to 0 takes the metric out of the gate."""
     return {metric: tolerance for metric, tolerance in {**base, **changes}.items() if tolerance > 0}

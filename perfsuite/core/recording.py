@@ -42,13 +42,18 @@ class StartupPhase:
 class Memory:
     """Bytes: the weights, the peak of the strategy's own allocator, and the peak of the session's host memory.
 
-    `None` where it cannot be known (an engine in another process, an endpoint).
+    `None` where it cannot be known (an engine in another process, an endpoint). Of the cell itself: `cell_peak` is the
+    allocator's peak during its blocks, `device_used` the most that the driver saw its processes hold then, `cache` what
+    the keys and values of its longest request take.
     """
 
     weights: int | None = None
     peak_allocated: int | None = None
     peak_reserved: int | None = None
     host_peak: int | None = None
+    cell_peak: int | None = field(default=None, metadata={ADDED_LATER: True})
+    device_used: int | None = field(default=None, metadata={ADDED_LATER: True})
+    cache: int | None = field(default=None, metadata={ADDED_LATER: True})
 
     @property
     def headline(self) -> int | None:

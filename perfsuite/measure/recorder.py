@@ -20,7 +20,7 @@ from perfsuite.measure.fault import device_fault, loss_told, lost
 from perfsuite.measure.prompts import draw_request
 from perfsuite.measure.session import Progress
 from perfsuite.measure.slowdown import slowed
-from perfsuite.measure.strategy import Strategy, TimesDevice
+from perfsuite.measure.strategy import KnowsPeaks, Strategy, TimesDevice
 from perfsuite.measure.take import CellTake
 from perfsuite.measure.watch import Watcher
 
@@ -133,10 +133,15 @@ class Recorder:
 
     def _take_block(self, take: CellTake, block: int, shares: Mapping[Phase, range], before: Readings) -> Readings:
         """The samples with these indices, and the canaries beside them; what was read of those after the block."""
+        peaks = self._strategy if isinstance(self._strategy, KnowsPeaks) else None
         with _garbage_collection_paused():
+            if peaks:
+                peaks.begin_peak()
             for phase, share in shares.items():
                 for index in share:
                     self._take(take, phase, 1 + self._options.warmup + index, block)
+            if peaks:
+                take.saw_peak(peaks.peak_bytes())
         after = self._read_canaries()
         take.canaries.extend(beside(block, before, after))
         return after

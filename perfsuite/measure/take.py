@@ -24,10 +24,22 @@ class CellTake:
     canaries: list[CanaryReading] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     monitoring: Monitoring | None = None
+    peak_bytes: int | None = None
 
     @property
     def is_broken(self) -> bool:
         return len(self.failures) >= GIVEN_UP_AFTER
+
+    def saw_peak(self, count: int | None) -> None:
+        """The most bytes of all blocks count."""
+        if count is not None:
+            self.peak_bytes = max(count, self.peak_bytes or 0)
+
+    @property
+    def device_used(self) -> int | None:
+        """The most bytes that the driver saw the measured processes hold beside the samples."""
+        readings = self.monitoring.device if self.monitoring is not None else ()
+        return max((each.own_memory for each in readings if each.own_memory is not None), default=None)
 
     def look_back(self, seen: Monitoring) -> Counter[Phase]:
         """Keep what was seen beside the samples, and set aside the disturbed ones; how many of each kind those are.

@@ -22,7 +22,8 @@ from perfsuite.core.recording import Environment, Evidence, Memory, Recording, S
 from perfsuite.core.roofline import Roofline
 from perfsuite.core.sample import Failure
 from perfsuite.core.sampling_check import SamplingCheck
-from perfsuite.core.workload import ModelFacts, SamplingParams
+from perfsuite.core.work import ModelWork
+from perfsuite.core.workload import ModelFacts, SamplingParams, Workload
 from perfsuite.measure import environment
 from perfsuite.measure.clock import Clock, HostClock, utc_now
 from perfsuite.measure.fault import device_fault
@@ -121,6 +122,7 @@ class _Session:
     started_at: str
     startup: tuple[StartupPhase, ...]
     account: _Account
+    work: ModelWork | None
 
 
 def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
@@ -145,6 +147,7 @@ def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
         started_at=started_at,
         startup=opened.startup,
         account=account,
+        work=opened.facts.work,
     )
     recordings = tuple(_recording(session, strategy, take) for take in takes)
     if recorder.lost:
@@ -270,7 +273,12 @@ def _recording(session: _Session, strategy: Strategy, take: CellTake) -> Recordi
         session=session.job.session,
         started_at=session.started_at,
         startup=(*session.startup, first_call),
-        memory=session.account.memory,
+        memory=replace(
+            session.account.memory,
+            cell_peak=take.peak_bytes,
+            device_used=take.device_used,
+            cache=_cache_bytes(session.work, take.cell.workload),
+        ),
         evidence=replace(session.account.evidence, notes=(*session.account.evidence.notes, *sorted(ignored))),
         warmups=tuple(take.warmups),
         samples=tuple(take.samples),
@@ -281,3 +289,9 @@ def _recording(session: _Session, strategy: Strategy, take: CellTake) -> Recordi
         monitoring=take.monitoring,
         set_aside=tuple(take.set_aside),
     )
+
+
+def _cache_bytes(work: ModelWork | None, workload: Workload) -> int | None:
+    """What the keys and values of a cell's longest request take; `None` where the model's work is not known."""
+    positions = workload.prompt_tokens + workload.output_tokens
+    return work.cache_bytes(rows=workload.batch_size, past=positions) or None if work else None

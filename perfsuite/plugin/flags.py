@@ -58,7 +58,7 @@ VALUES = (
     Flag("monitor", "on", "on or off: watch clocks, throttling, other processes and the host beside the samples", "ON"),
     Flag(
         "tolerance",
-        "ttft.p50=5%,ttft.p99=10%,ttft_device.p50=2%,tpot.p50=5%,tpot_device.p50=2%,e2e.p50=5%",
+        "ttft.p50=5%,ttft.p99=10%,ttft_device.p50=2%,tpot.p50=5%,tpot_device.p50=2%,e2e.p50=5%,memory=2%",
         "slowdowns that must not get through, laid over the default; 'METRIC=off' takes one out",
         "LIST",
     ),

@@ -10,12 +10,14 @@ import pytest
 from perfsuite.core.errors import OptionError
 from perfsuite.core.metrics import Metric
 from perfsuite.core.options import (
+    DEFAULT_RESOURCES,
     DEFAULT_TOLERANCES,
     GateOptions,
     MeasureOptions,
     Options,
     merge_tolerances,
     parse_lengths,
+    parse_resources,
     parse_slowdown,
     parse_tolerances,
 )
@@ -215,6 +217,7 @@ def _gate(reader: _Reader, save_baseline: bool) -> GateOptions:
     defaults = GateOptions()
     return GateOptions(
         tolerances=_tolerances(reader),
+        resources=_resources(reader),
         sessions=defaults.sessions if save_baseline else sessions or defaults.sessions,
         baseline_sessions=sessions or defaults.baseline_sessions,
         budget_ns=parse_duration(budget, where=_FLAGS["budget"].option) if budget else None,
@@ -235,3 +238,8 @@ def _allowed_mismatches(reader: _Reader) -> frozenset[str]:
 def _tolerances(reader: _Reader) -> dict[Metric, float]:
     flag: Flag = _FLAGS["tolerance"]
     return merge_tolerances(DEFAULT_TOLERANCES, parse_tolerances(reader.text("tolerance"), where=flag.option))
+
+
+def _resources(reader: _Reader) -> dict[str, float]:
+    flag: Flag = _FLAGS["tolerance"]
+    return merge_tolerances(DEFAULT_RESOURCES, parse_resources(reader.text("tolerance"), where=flag.option))

@@ -108,6 +108,31 @@ def test_canaries_stand_beside_the_replacements() -> None:
     assert {reading.block for reading in take.canaries} >= {sample.block for sample in take.samples}
 
 
+class Allocating(Scripted):
+    """Its allocator holds a byte more with every request since the peak was counted anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._since = 0
+
+    def begin_peak(self) -> None:
+        self._since = len(self.requests)
+
+    def peak_bytes(self) -> int:
+        return len(self.requests) - self._since
+
+
+def test_the_peak_of_a_cell_is_that_of_its_largest_block_without_the_warm_up() -> None:
+    """Five or six requests in turn: 20 + 5 over four blocks."""
+    take = take_of(ScriptedWatcher(), Allocating())
+    assert take.peak_bytes == 7
+
+
+def test_a_strategy_that_does_not_know_its_peaks_has_none() -> None:
+    take = take_of(ScriptedWatcher())
+    assert (take.peak_bytes, take.device_used) == (None, None)
+
+
 @pytest.mark.parametrize(("failures", "is_broken"), [(GIVEN_UP_AFTER - 1, False), (GIVEN_UP_AFTER, True)])
 def test_a_take_is_broken_after_three_failures(failures: int, is_broken: bool) -> None:
     take = take_of(ScriptedWatcher())
