@@ -8,7 +8,7 @@ from typing import TypeVar
 from perfsuite.core.errors import OptionError
 from perfsuite.core.metrics import Metric, Statistic, parse_metric
 from perfsuite.core.resources import RESOURCES
-from perfsuite.core.units import parse_percent
+from perfsuite.core.units import parse_duration, parse_percent
 from perfsuite.core.workload import DEFAULT_SAMPLING, ModelSpec, SamplingParams
 
 DEFAULT_PROMPT_LENGTHS = (10, 50, 100, 150, 200, 250, 300, 350, 400)
@@ -38,8 +38,8 @@ class MeasureOptions:
     `samples` one-token requests for TTFT and `decode_samples` full ones for TPOT, ITL and E2E, taken in blocks of at
     most `block_size`; `warmup` requests of each kind before them. `injected_slowdown` 0.1 makes every event of the
     strategy 10 % later, to prove that the gate sees it: by waiting on the host, or with `slow_device` by real work on
-    the device. `silence_ns` is how long a session may say nothing before it counts as hung. Without `monitor` nobody
-    watches the machine meanwhile.
+    the device. `silence_ns` is how long a session may say nothing before it counts as hung, `phase_silence_ns` the same
+    for the phases that it names. Without `monitor` nobody watches the machine meanwhile.
     """
 
     samples: int = 320
@@ -49,6 +49,7 @@ class MeasureOptions:
     injected_slowdown: float = 0.0
     slow_device: bool = False
     silence_ns: int = 600 * 10**9
+    phase_silence_ns: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     monitor: bool = True
 
     def __post_init__(self) -> None:
@@ -57,6 +58,10 @@ class MeasureOptions:
                 raise OptionError(f"{name}: {getattr(self, name)} is not allowed; it must be 1 or above")
         if self.warmup < 0:
             raise OptionError(f"warmup: {self.warmup} is not allowed; it must be 0 or above")
+
+    def silence_of(self, phase: str) -> int:
+        """Nanoseconds that a session may say nothing in a phase ('load', 'compile', 'warm-up', 'measure')."""
+        return self.phase_silence_ns.get(phase, self.silence_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +138,24 @@ def _amounts(text: str, where: str) -> dict[str, float]:
         if result[key] > 1:
             raise OptionError(f"{where} ({key}): {amount!r} is not allowed; it must be 100% or less")
     return result
+
+
+def parse_timeouts(text: str, *, where: str) -> tuple[int, dict[str, int]]:
+    """Nanoseconds from '10m,compile=1h': for any phase, and for those that are named."""
+    named: dict[str, int] = {}
+    rest: list[int] = []
+    for part in text.split(","):
+        phase, equals, duration = (piece.strip() for piece in part.rpartition("="))
+        if equals and (not phase or phase in named):
+            raise OptionError(f"{where}: {part.strip()!r} names no phase, or one twice; write '10m,compile=1h'")
+        silence_ns = parse_duration(duration, where=where)
+        if equals:
+            named[phase] = silence_ns
+        else:
+            rest.append(silence_ns)
+    if len(rest) > 1:
+        raise OptionError(f"{where}: {text!r} has two times for all phases; write '10m,compile=1h'")
+    return rest[0] if rest else MeasureOptions().silence_ns, named
 
 
 def parse_slowdown(text: str, *, where: str) -> tuple[float, bool]:

@@ -20,10 +20,15 @@ ENVIRONMENT_KEYS = (
     "cuda",
     "driver",
     "threads",
+    "power limit",
+    "mig",
+    "governor",
     "warm-up",
     "block",
 )
 """What can be among the keys that must agree; which of them are there depends on the device."""
+SETTINGS_THAT_MUST_AGREE = frozenset({"power limit", "mig", "governor"})
+"""Keys that are compared where both sides know them: earlier layouts do not, nor does a place without NVML."""
 
 
 NOTES_THAT_MUST_AGREE = ("attention", "static cache")
@@ -109,7 +114,8 @@ class Environment:
 
     def differences(self, other: "Environment", *, ignore: frozenset[str] = frozenset()) -> tuple[str, ...]:
         """One phrase per key that must agree and does not: "torch: '2.11.0' there, '2.13.0' here"."""
-        keys = sorted((set(self.must_agree) | set(other.must_agree)) - ignore)
+        unknown = SETTINGS_THAT_MUST_AGREE - (set(self.must_agree) & set(other.must_agree))
+        keys = sorted((set(self.must_agree) | set(other.must_agree)) - ignore - unknown)
         pairs = ((key, self.must_agree.get(key), other.must_agree.get(key)) for key in keys)
         return tuple(f"{key}: {theirs!r} there, {ours!r} here" for key, ours, theirs in pairs if ours != theirs)
 

@@ -15,8 +15,10 @@ from perfsuite.core.codec import decode, encode
 from perfsuite.core.reading import DeviceReading, HostReading, Neighbour, Place
 from perfsuite.measure import procfs
 from perfsuite.measure.clock import HostClock
+from perfsuite.measure.family import MARK, end_marked
 from perfsuite.measure.nvml import Device, DeviceState, NvmlError, opened_library
 
+FAREWELL = b"."
 INTERVAL_S = 0.1
 """Shorter than most blocks, so that each has readings of its own; NVML renews its counters about as often."""
 ROUND = 5
@@ -135,8 +137,9 @@ def main() -> None:
 
 
 def _wait_for_the_end(over: threading.Event) -> None:
-    while os.read(0, 4096):
-        pass
+    """A farewell is an orderly end; without one the measured process was killed, and its run perhaps as well."""
+    if os.read(0, len(FAREWELL)) != FAREWELL and MARK in os.environ:
+        end_marked(os.environ[MARK])
     over.set()
 
 

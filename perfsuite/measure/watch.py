@@ -18,7 +18,7 @@ from perfsuite.core.codec import CodecError, decode, encode
 from perfsuite.core.reading import Monitoring
 from perfsuite.measure import nvml, procfs
 from perfsuite.measure.clock import HostClock, pause_ns
-from perfsuite.measure.monitor import Sighting, Task
+from perfsuite.measure.monitor import FAREWELL, Sighting, Task
 
 BOOT = "import sys; sys.path.pop(0); sys.path.append({home!r}); from perfsuite.measure.monitor import main; main()"
 PATIENCE_NS = 3 * 10**9
@@ -157,6 +157,7 @@ def _start(task: Task, log: IO[bytes]) -> "subprocess.Popen[bytes]":
 def _end(process: "subprocess.Popen[bytes]") -> None:
     if process.stdin is not None:
         with suppress(BrokenPipeError):
+            process.stdin.write(FAREWELL)
             process.stdin.close()
     try:
         process.wait(timeout=2)

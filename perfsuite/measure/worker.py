@@ -18,23 +18,20 @@ from typing import TextIO
 from perfsuite.core.codec import decode, encode
 from perfsuite.core.errors import ModelLoadError, OptionError, StrategyUnavailableError
 from perfsuite.core.matrix import Cell
-from perfsuite.core.recording import Environment, Evidence, Memory, Recording, StartupPhase
-from perfsuite.core.roofline import Roofline
-from perfsuite.core.sample import Failure
+from perfsuite.core.recording import Environment, Recording, StartupPhase
 from perfsuite.core.sampling_check import SamplingCheck
 from perfsuite.core.work import ModelWork
-from perfsuite.core.workload import ModelFacts, SamplingParams, Workload
+from perfsuite.core.workload import ModelFacts, SamplingParams
 from perfsuite.measure import environment
+from perfsuite.measure.account import Account, account_of, cache_bytes
 from perfsuite.measure.clock import Clock, HostClock, utc_now
+from perfsuite.measure.family import MARK, end_marked
 from perfsuite.measure.fault import device_fault
-from perfsuite.measure.limits import measure_limits
 from perfsuite.measure.recorder import Recorder, one_line
 from perfsuite.measure.sampling import Effort, check_sampling
 from perfsuite.measure.session import Event, Progress, SessionJob
 from perfsuite.measure.strategy import (
     Ability,
-    CarriesGauges,
-    KnowsMemory,
     ScriptsTime,
     SlowsDevice,
     Strategy,
@@ -61,6 +58,8 @@ def _end_with_the_run() -> None:
     """Wait until the run closes our standard input, or is killed, and end this process with all its children."""
     while os.read(0, 4096):  # not through sys.stdin, whose lock a waiting thread would hold while Python shuts down
         pass
+    if MARK in os.environ:
+        end_marked(os.environ[MARK])
     if sys.platform != "win32" and os.getpgid(0) == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(1)
@@ -104,16 +103,6 @@ class _Opened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Account:
-    """What a strategy says at the end; `failures` are about the session as a whole."""
-
-    memory: Memory
-    evidence: Evidence
-    roofline: Roofline | None = None
-    failures: tuple[Failure, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Session:
     """What all recordings of one session share."""
 
@@ -121,7 +110,7 @@ class _Session:
     environment: Environment
     started_at: str
     startup: tuple[StartupPhase, ...]
-    account: _Account
+    account: Account
     work: ModelWork | None
 
 
@@ -140,7 +129,7 @@ def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
         takes = recorder.measure(job.cells, order_seed=job.session)
     if recorder.lost:
         emit(Event(lost=recorder.lost))
-    account = _account(strategy, None if recorder.lost else opened.facts, clock)
+    account = account_of(strategy, None if recorder.lost else opened.facts, clock)
     session = _Session(
         job=job,
         environment=here,
@@ -203,31 +192,6 @@ def _slow_device(strategy: Strategy, job: SessionJob) -> None:
     strategy.slow_device(job.measure.injected_slowdown)
 
 
-def _account(strategy: Strategy, facts: ModelFacts | None, clock: Clock) -> _Account:
-    """What the strategy says of itself at the end; if it cannot, the samples stay and a failure says so.
-
-    The limits come last: what their gauges allocate is in no peak, and they come after every sample. Without `facts`
-    they are left out, as where the device is lost.
-    """
-    host_peak = environment.host_peak_bytes()
-    try:
-        memory = strategy.memory() if isinstance(strategy, KnowsMemory) else Memory()
-        evidence = strategy.evidence()
-        roofline = _roofline(strategy, facts, clock) if facts else None
-    except Exception as error:  # noqa: BLE001 - the border to engines that are not ours
-        failure = Failure(stage="evidence", message=one_line(error))
-        return _Account(memory=Memory(host_peak=host_peak), evidence=Evidence(), failures=(failure,))
-    return _Account(memory=replace(memory, host_peak=host_peak), evidence=evidence, roofline=roofline)
-
-
-def _roofline(strategy: Strategy, facts: ModelFacts, clock: Clock) -> Roofline | None:
-    """What bounds the samples from below; `None` for a strategy that cannot say what its device or model does."""
-    if facts.work is None or not isinstance(strategy, CarriesGauges):
-        return None
-    limits = measure_limits(strategy.gauges(), clock)
-    return Roofline(limits=limits, work=facts.work) if limits else None
-
-
 def _check_sampling(strategy: Strategy, cells: tuple[Cell, ...], emit: Emit) -> dict[Cell, SamplingCheck]:
     """What the tokens of each cell are worth, found out once measuring is over, so that it disturbs nothing.
 
@@ -277,7 +241,7 @@ def _recording(session: _Session, strategy: Strategy, take: CellTake) -> Recordi
             session.account.memory,
             cell_peak=take.peak_bytes,
             device_used=take.device_used,
-            cache=_cache_bytes(session.work, take.cell.workload),
+            cache=cache_bytes(session.work, take.cell.workload),
         ),
         evidence=replace(session.account.evidence, notes=(*session.account.evidence.notes, *sorted(ignored))),
         warmups=tuple(take.warmups),
@@ -289,9 +253,3 @@ def _recording(session: _Session, strategy: Strategy, take: CellTake) -> Recordi
         monitoring=take.monitoring,
         set_aside=tuple(take.set_aside),
     )
-
-
-def _cache_bytes(work: ModelWork | None, workload: Workload) -> int | None:
-    """What the keys and values of a cell's longest request take; `None` where the model's work is not known."""
-    positions = workload.prompt_tokens + workload.output_tokens
-    return work.cache_bytes(rows=workload.batch_size, past=positions) or None if work else None

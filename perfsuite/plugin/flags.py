@@ -54,7 +54,12 @@ VALUES = (
     Flag("warmup", "10", "one-token requests before the samples, and a fifth as many full ones", "N"),
     Flag("sessions", "", "sessions (fresh processes): 8 for --save-baseline; at most 6 a cell when judging", "N"),
     Flag("budget", "", "time after which no further session starts, e.g. 10m; 4 times the first pass", "TIME"),
-    Flag("timeout", "10m", "a session that shows no progress for so long counts as hung", "TIME"),
+    Flag(
+        "timeout",
+        "10m",
+        "a session that shows no progress for so long counts as hung; by phase: '10m,compile=1h'",
+        "TIME",
+    ),
     Flag("monitor", "on", "on or off: watch clocks, throttling, other processes and the host beside the samples", "ON"),
     Flag(
         "tolerance",

@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 from perfsuite import runs
 from perfsuite.core.codec import encode
@@ -129,9 +130,17 @@ class Sessions:
         self._display.session_began(job)
         end = run_session(job, self._display.progressed)
         self._display.session_ended(_words(end))
+        self._keep_output(end)
         held = self._settling.after_session()
         self._notes += [held] if held and held not in self._notes else []
         return end
+
+    def _keep_output(self, end: SessionEnd) -> None:
+        """What a worker that broke has written last, as a file that a note names, if there is room for it."""
+        if not end.output.strip():
+            return
+        with suppress(BaselineError):
+            self._notes.append(f"a session broke; its last output is in {self._run.keep_output(end.output)}")
 
     def _accept(self, end: SessionEnd, cells: list[Cell]) -> None:
         if end.recordings:

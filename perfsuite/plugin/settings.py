@@ -19,6 +19,7 @@ from perfsuite.core.options import (
     parse_lengths,
     parse_resources,
     parse_slowdown,
+    parse_timeouts,
     parse_tolerances,
 )
 from perfsuite.core.recording import ENVIRONMENT_KEYS
@@ -194,13 +195,15 @@ def _measure(reader: _Reader) -> MeasureOptions:
     samples = reader.number("samples", int, least=1)
     text = reader.text("inject_slowdown")
     slowdown, slow_device = parse_slowdown(text, where=_FLAGS["inject_slowdown"].option) if text else (0.0, False)
+    silence_ns, phases = parse_timeouts(reader.text("timeout"), where=_FLAGS["timeout"].option)
     return MeasureOptions(
         samples=samples,
         decode_samples=reader.whole_or_none("decode_samples") or max(10, samples // 10),
         warmup=reader.number("warmup", int, least=0),
         injected_slowdown=slowdown,
         slow_device=slow_device,
-        silence_ns=parse_duration(reader.text("timeout"), where=_FLAGS["timeout"].option),
+        silence_ns=silence_ns,
+        phase_silence_ns=phases,
         monitor=_monitor(reader),
     )
 
