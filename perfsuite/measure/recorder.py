@@ -99,7 +99,11 @@ class Recorder:
         for block in range(blocks):
             for index in order.permutation(len(takes)).tolist():
                 done, total = self._options.samples * block // blocks, self._options.samples
-                self._begin(takes[index], Progress(stage="measure", cell=index, done=done, total=total))
+                level = takes[index].level
+                told = Progress(
+                    stage="measure", cell=index, done=done, total=total, p50_ns=level.value, half_ns=level.half_width
+                )
+                self._begin(takes[index], told)
                 before = self._take_block(takes[index], block, self._shares(block, blocks), before)
 
     def _shares(self, block: int, blocks: int) -> dict[Phase, range]:

@@ -9,6 +9,8 @@ from perfsuite.core.matrix import Cell
 from perfsuite.core.reading import Monitoring
 from perfsuite.core.rules import stretches
 from perfsuite.core.sample import Failure, Phase, Sample
+from perfsuite.core.statistics import summarize
+from perfsuite.core.summary import Quantile
 from perfsuite.core.validity import GIVEN_UP_AFTER
 
 
@@ -29,6 +31,12 @@ class CellTake:
     @property
     def is_broken(self) -> bool:
         return len(self.failures) >= GIVEN_UP_AFTER
+
+    @property
+    def level(self) -> Quantile:
+        """The median TTFT so far, in nanoseconds, with its interval; no value before the first sample."""
+        times = [sample.ttft_ns for sample in self.samples if sample.phase is Phase.PREFILL]
+        return summarize(times).p50 if times else Quantile(probability=0.5, value=None, interval=None)
 
     def saw_peak(self, count: int | None) -> None:
         """The most bytes of all blocks count."""

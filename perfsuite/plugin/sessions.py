@@ -129,7 +129,7 @@ class Sessions:
         )
         self._display.session_began(job)
         end = run_session(job, self._display.progressed)
-        self._display.session_ended(_words(end))
+        self._display.session_ended(_words(end), end.recordings)
         self._keep_output(end)
         held = self._settling.after_session()
         self._notes += [held] if held and held not in self._notes else []
