@@ -70,6 +70,8 @@ THRESHOLDS: Mapping[Cause, Threshold] = MappingProxyType(
         ),
     }
 )
+RECOVERY = 3
+"""So many readings before and after one at the power cap say nothing of the clock: it takes its time to recover."""
 LEAST_READINGS = 5
 """Fewer readings of a clock have no median worth the name."""
 
@@ -115,9 +117,9 @@ def throttled(monitoring: Monitoring) -> Iterator[Stretch]:
 
 
 def steady(readings: Sequence[DeviceReading]) -> list[DeviceReading]:
-    """Those whose SM clock nothing usual lowered: neither idleness nor the power cap, in them or just beside them."""
+    """Those whose SM clock nothing usual lowered: neither idleness nor the power cap, in them or close by."""
     usual = [(reading.reasons or 0) & (IDLE | POWER_CAP) != 0 for reading in readings]
-    beside = [any(usual[max(0, index - 1) : index + 2]) for index in range(len(usual))]
+    beside = [any(usual[max(0, index - RECOVERY) : index + RECOVERY + 1]) for index in range(len(usual))]
     pairs = zip(readings, beside, strict=True)
     return [reading for reading, is_usual in pairs if reading.sm_mhz and reading.reasons is not None and not is_usual]
 

@@ -59,6 +59,7 @@ class DeviceWatch:
         self._before = device.state()
         self._own = own
         self._own_memory: int | None = None
+        self._is_use_told = False
         self._until_processes = 0
         device.usage()  # what was used before counts for nobody
 
@@ -81,7 +82,10 @@ class DeviceWatch:
         return reading
 
     def neighbours(self, now_ns: int) -> tuple[Neighbour, ...]:
-        """Who else used the GPU since the last time that anybody was asked; nobody is with every reading."""
+        """Who else used the GPU since the last time that anybody was asked; nobody is with every reading.
+
+        A driver that never tells of the measured process' own use is not believed when it tells of none by others.
+        """
         self._until_processes -= 1
         if self._until_processes > 0:
             return ()
@@ -94,13 +98,14 @@ class DeviceWatch:
         own = [pid for pid in held if self._is_own(pid)]
         sizes = [size for pid in own if (size := held[pid]) is not None]
         self._own_memory = sum(sizes) if sizes else None
+        self._is_use_told |= usage is not None and any(pid in usage for pid in own)
         return tuple(
             Neighbour(
                 at_ns=now_ns, span_ns=span_ns, place=Place.DEVICE, pid=pid, name=self._device.name_of(pid), share=share
             )
             for pid in held
             if pid not in own
-            for share in [None if usage is None else usage.get(pid, 0.0)]
+            for share in [usage.get(pid, 0.0) if usage is not None and self._is_use_told else None]
             if share is None or share >= LEAST_USE
         )
 

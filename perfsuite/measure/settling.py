@@ -57,6 +57,7 @@ class Settling:
         if not self._before or self._wait(lambda: not self._held(), MEMORY_WAIT_NS):
             return None
         held = max(self._held().values(), default=0)
+        self._before = self._look()  # said once; it is not waited for again
         return (
             f"GPU memory: {format_bytes(held)} more than before the run are in use {format_seconds(MEMORY_WAIT_NS)} "
             "after a session ended; see nvidia-smi for the process that holds them"

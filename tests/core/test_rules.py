@@ -77,12 +77,18 @@ def test_a_clock_that_wanders_says_from_where_to_where() -> None:
 
 def test_a_long_prefill_at_the_power_cap_makes_no_finding() -> None:
     """The clock wanders by a fifth and recovers while the bit is already cleared."""
-    clocks = (1980, 1980, 1980, 1980, 1980, 1800, 1650, 1700, 1850, 1980, 1980, 1980, 1980)
-    assert found_on_device(clocks, reasons=dict.fromkeys((5, 6, 7), POWER_CAP)) == ()
+    clocks = (*(1980,) * 9, 1800, 1650, 1700, 1750, 1800, 1850, *(1980,) * 9)
+    assert found_on_device(clocks, reasons=dict.fromkeys((9, 10, 11), POWER_CAP)) == ()
+
+
+def test_a_clock_that_is_low_long_after_the_power_cap_is_found() -> None:
+    clocks = (*(1980,) * 9, 1800, 1980, 1980, 1980, 1980, 1800, *(1980,) * 9)
+    (stretch,) = found_on_device(clocks, reasons={9: POWER_CAP})
+    assert stretch.begin_ns == 14 * STEP_NS
 
 
 def test_a_clock_that_fell_asleep_between_requests_makes_no_finding() -> None:
-    clocks = (1980, 1980, 345, 345, 1980, 1980, 1980, 1980, 1980)
+    clocks = (1980, 1980, 345, 345, *(1980,) * 9)
     assert found_on_device(clocks, reasons=dict.fromkeys((2, 3), IDLE)) == ()
 
 

@@ -49,7 +49,15 @@ def test_a_foreign_process_that_computes_is_a_neighbour_with_its_share() -> None
 
 def test_a_foreign_process_that_only_holds_memory_is_none() -> None:
     held = [process(100), process(4242)]
-    assert watch(nvmlDeviceGetComputeRunningProcesses=held).neighbours(STEP_NS) == ()
+    told = watch(nvmlDeviceGetComputeRunningProcesses=held, nvmlDeviceGetProcessUtilization=[usage(100, 90)])
+    assert told.neighbours(STEP_NS) == ()
+
+
+def test_a_driver_that_tells_nothing_of_the_measured_process_is_not_believed_about_others() -> None:
+    held = [process(100), process(4242)]
+    for told in ([], [usage(900001, 90)]):
+        watched = watch(nvmlDeviceGetComputeRunningProcesses=held, nvmlDeviceGetProcessUtilization=told)
+        assert [(found.pid, found.share) for found in watched.neighbours(STEP_NS)] == [(4242, None)]
 
 
 def test_a_foreign_process_of_which_nobody_tells_the_use_is_a_neighbour() -> None:

@@ -51,6 +51,14 @@ def test_memory_that_does_not_come_back_is_said_after_half_a_minute() -> None:
     assert machine.paused_ns == MEMORY_WAIT_NS
 
 
+def test_memory_that_stays_is_waited_for_once() -> None:
+    machine = Machine(*using(GIB, 9 * GIB))
+    settling = machine.settling()
+    settling.after_session()
+    assert settling.after_session() is None
+    assert machine.paused_ns == MEMORY_WAIT_NS
+
+
 def test_a_little_more_memory_is_nobodys_session() -> None:
     assert Machine(*using(GIB, GIB + 100 * 2**20)).settling().after_session() is None
 
