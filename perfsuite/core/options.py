@@ -49,7 +49,7 @@ class MeasureOptions:
     injected_slowdown: float = 0.0
     slow_device: bool = False
     silence_ns: int = 600 * 10**9
-    phase_silence_ns: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    phase_silence_ns: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     monitor: bool = True
 
     def __post_init__(self) -> None:

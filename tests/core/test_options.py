@@ -108,3 +108,9 @@ def test_timeouts_that_cannot_be_used_are_refused(text: str) -> None:
 def test_a_phase_without_a_time_of_its_own_has_that_of_all() -> None:
     options = MeasureOptions(silence_ns=5, phase_silence_ns={"compile": 7})
     assert [options.silence_of(phase) for phase in ("compile", "load")] == [7, 5]
+
+
+def test_options_are_a_key_whatever_timeouts_they_hold() -> None:
+    """Cells that are measured alike share a process."""
+    named = MeasureOptions(phase_silence_ns={"load": 5})
+    assert {MeasureOptions(): 1, named: 2}[MeasureOptions(phase_silence_ns={"load": 5})] == 2
