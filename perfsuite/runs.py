@@ -69,6 +69,13 @@ class Run:
         _write(path, jsontext.dumps(encode(Session(recordings=recordings))))
         return path
 
+    def keep_output(self, text: str) -> Path:
+        """The file in which the last output of a session that broke now lies."""
+        number = max((_number(path) for path in self._session_files()), default=0) + 1
+        path = self.folder / f"output-{number}.log"
+        _write(path, text)
+        return path
+
     def progress(self) -> Progress:
         """Everything that was added, as far as it can be read."""
         loaded = [_load_session(path) for path in self._session_files()]

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -23,6 +25,7 @@ from perfsuite.measure.strategy import ALL_SAMPLING, Ability, Gauge
 from perfsuite.strategies.fake import FakeStrategy, script_from_environment
 
 MS = 1_000_000
+ENGINE = "import time; time.sleep(3600)"
 ILLEGAL_ACCESS = "an illegal memory access was encountered"
 
 
@@ -301,3 +304,48 @@ class Repeatable(FakeStrategy):
         with tally.open("a") as file:
             file.write("|")
         super().__init__(replace(script_from_environment(), seed=seed))
+
+
+class WithEngine(Scripted):
+    """Runs an engine in a process that has left the worker's process group, as some servers do."""
+
+    _engine: "subprocess.Popen[bytes] | None" = None
+
+    def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
+        yield "load"
+        self._engine = subprocess.Popen([sys.executable, "-c", ENGINE], start_new_session=True)
+        Path("engine.pid").write_text(str(self._engine.pid))
+
+
+class WithEngineKilledAt20(WithEngine):
+    """Kills itself at prompts of 20 tokens and leaves the engine behind."""
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        if len(request.prompts[0]) == 20:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().stream(request)
+
+
+class EngineDiesAt20(WithEngine):
+    """Its engine is killed at prompts of 20 tokens; the strategy notices at the next question."""
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        if self._engine is not None and len(request.prompts[0]) == 20:
+            self._engine.kill()
+            self._engine.wait()
+            raise ConnectionError("the engine does not answer")
+        return super().stream(request)
+
+
+class WithEngineHangingAt20(WithEngine):
+    """Answers nothing at prompts of 20 tokens; in real time, so that it is watched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        del self.scripted_clock
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        if len(request.prompts[0]) == 20:
+            time.sleep(3600)
+        for index in range(request.output_tokens):
+            yield Chunk(token_ids=(index,))

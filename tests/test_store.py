@@ -18,6 +18,7 @@ from perfsuite.core.codec import decode
 from perfsuite.core.errors import BaselineError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import parse_metric
+from perfsuite.core.reading import Monitoring
 from perfsuite.core.recording import Environment
 from perfsuite.store import BaselineStore
 from tests.builders import (
@@ -29,6 +30,7 @@ from tests.builders import (
     make_recording,
     make_sessions,
 )
+from tests.watched import device_readings, host_readings, neighbour
 
 A100 = "NVIDIA A100-SXM4-40GB"
 
@@ -149,7 +151,7 @@ def test_a_truncated_file_is_refused_as_ending_too_early(store: BaselineStore, k
 def test_a_foreign_schema_is_refused_with_both_numbers(store: BaselineStore) -> None:
     edit(store.save(make_baseline()), lambda data: data.update(schema=7))
     assert refusal(store) == (
-        "schema 7; this perfsuite reads 1, 2 and 3; upgrade perfsuite, or record again with: pytest --save-baseline"
+        "schema 7; this perfsuite reads 1, 2, 3 and 4; upgrade perfsuite, or record again with: pytest --save-baseline"
     )
 
 
@@ -361,7 +363,7 @@ def test_a_layout_1_file_is_saved_again_in_today_s_layout(store: BaselineStore) 
     loaded = load(store)
     assert isinstance(loaded, Baseline)
     store.save(loaded)
-    assert json.loads(path.read_text())["schema"] == 3
+    assert json.loads(path.read_text())["schema"] == 4
 
 
 def to_layout_2(data: dict[str, Any]) -> None:
@@ -383,6 +385,39 @@ def test_a_number_edited_by_hand_in_layout_2_is_noticed(store: BaselineStore) ->
     edit(path, to_layout_2)
     path.write_text(path.read_text().replace("40000000", "50000000", 1))
     assert refusal(store).startswith("was edited by hand or damaged (its digest differs)")
+
+
+MONITORED = ("monitoring", "set_aside")
+
+
+def to_layout_3(data: dict[str, Any]) -> None:
+    """As it was written before the machine was watched."""
+    data["schema"] = 3
+    for recording in data["baseline"]["recordings"]:
+        for name in MONITORED:
+            del recording[name]
+        for samples in (recording["samples"], recording["warmups"]):
+            del samples["sent_ns"]
+    seal(data)
+
+
+def test_a_file_of_layout_3_is_loaded_with_a_machine_that_nobody_watched(store: BaselineStore) -> None:
+    edit(store.save(make_baseline()), to_layout_3)
+    loaded = load(store)
+    assert loaded == make_baseline()
+    assert isinstance(loaded, Baseline)
+    assert loaded.recordings[0].monitoring is None
+
+
+def test_readings_and_samples_set_aside_are_loaded_as_they_were(store: BaselineStore) -> None:
+    recording = make_recording()
+    seen = Monitoring(
+        device=device_readings(busy_share=0.97), host=host_readings(), neighbours=(neighbour(),), not_monitored=("x",)
+    )
+    timed = tuple(replace(sample, sent_ns=index) for index, sample in enumerate(recording.samples))
+    watched = replace(recording, monitoring=seen, samples=timed, set_aside=timed[:2])
+    store.save(make_baseline(watched))
+    assert load(store) == make_baseline(watched)
 
 
 STORED = sorted((Path(__file__).parents[1] / "baselines").glob("*/*/*/p10-*.json"))

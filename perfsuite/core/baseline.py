@@ -10,9 +10,9 @@ from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import Metric, parse_metric
 from perfsuite.core.recording import Environment, Recording
 
-SCHEMA = 3
-"""Number of the stored layout. Layout 1, without canaries, is read as well: its sessions are judged raw; and layout 2,
-without rooflines: the floors of its samples are not known."""
+SCHEMA = 4
+"""Number of the stored layout. Layout 1, without canaries, is read as well: its sessions are judged raw; layout 2,
+without rooflines: the floors of its samples are not known; and layout 3, without a monitor: nobody knows its clocks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,28 +8,21 @@ import numpy as np
 from perfsuite.core.attribution import attributed
 from perfsuite.core.baseline import Baseline
 from perfsuite.core.contrast import ratio
+from perfsuite.core.cycles import with_cycles
 from perfsuite.core.gate import judge
 from perfsuite.core.machine import Seen, canary_ranges, matched, seen
 from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import SERIES, Metric
 from perfsuite.core.noise import Noise, fit_noise
+from perfsuite.core.obstacle import obstacle_to
 from perfsuite.core.options import GateOptions
 from perfsuite.core.recording import Recording
+from perfsuite.core.resources import judge_resources
 from perfsuite.core.statistics import FloatArray, UnusableSamplesError, session_estimate
-from perfsuite.core.validity import problems, unsavable
 from perfsuite.core.verdict import Judgement, Outcome, Verdict
 
 MOST_VOID_SESSIONS = 2
 """So many sessions of a cell may be void and be measured again; with more the machine is not the baseline's."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Obstacle:
-    """What keeps a whole cell from being compared."""
-
-    outcome: Outcome
-    reason: str
-    remedy: str
 
 
 def judge_cell(
@@ -42,14 +35,17 @@ def judge_cell(
     options: GateOptions,
     noise: Mapping[str, Noise] | None = None,
     save_command: str = "pytest --save-baseline",
+    resources: Mapping[str, float] | None = None,
 ) -> Judgement:
     """Every gated metric of the cell, in the order of `tolerances` (fractions); a tolerance of 0 is not gated.
+
+    `resources` are the tolerances of memory and energy, by name; those that the baseline does not know are not judged.
 
     `recordings` are the candidate's sessions, `gates` the number of verdicts in the whole run, `noise` is
     `suite_noise`, `save_command` what a remedy names for recording this cell's baseline. A metric without a value on
     either side (TPOT of one token) has no verdict; one with values on one side only is INVALID.
     """
-    obstacle = _obstacle(baseline, recordings, options, save_command)
+    obstacle = obstacle_to(baseline, recordings, options, save_command)
     stored = () if baseline is None else baseline.recordings
     gated = tuple(metric for metric, tolerance in tolerances.items() if tolerance > 0)
     if obstacle is not None:
@@ -67,7 +63,8 @@ def judge_cell(
         noise=noise or {},
     )
     verdicts = [question.verdict(metric, tolerances[metric]) for metric in gated if question.has_values(metric)]
-    return Judgement(cell=cell, verdicts=attributed(verdicts))
+    used = judge_resources(stored, recordings, resources or {})
+    return Judgement(cell=cell, verdicts=attributed(verdicts), resources=used)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +105,8 @@ class _Question:
                 later=usable(view(metric, self.baseline.later, self.baseline)),
             )
         mode, void = self.baseline.mode(metric).label, void_blocks_text(measured)
-        return replace(verdict, metric=metric.key, mode=mode, raw_change=self._raw_change(metric), void=void)
+        told = replace(verdict, metric=metric.key, mode=mode, raw_change=self._raw_change(metric), void=void)
+        return with_cycles(told, metric, self.baseline.recordings, self.recordings)
 
     def _raw_change(self, metric: Metric) -> float | None:
         """The change without any canary, where one divides; `None` where none does or nothing can be computed."""
@@ -207,44 +205,3 @@ def suite_noise(baselines: Sequence[Baseline], tolerances: Iterable[Metric]) -> 
 
 def _has_values(metric: Metric, recordings: Sequence[Recording]) -> bool:
     return any(SERIES[metric.series].has_values(recording) for recording in recordings)
-
-
-def _obstacle(
-    baseline: Baseline | None, recordings: tuple[Recording, ...], options: GateOptions, save_command: str
-) -> _Obstacle | None:
-    if not recordings:
-        return _Obstacle(outcome=Outcome.INVALID, reason="no session was measured", remedy="measure again")
-    for recording in recordings:
-        for problem in problems(recording):
-            reason = f"session {recording.session}: {problem}"
-            return _Obstacle(outcome=Outcome.INVALID, reason=reason, remedy="mend the cause and measure again")
-    if baseline is None:
-        reason = f"no baseline for {recordings[0].environment.device!r}"
-        return _Obstacle(outcome=Outcome.NO_BASELINE, reason=reason, remedy=f"record one with: {save_command}")
-    for recording in baseline.recordings:
-        for problem in unsavable(recording):
-            reason = f"baseline session {recording.session}: {problem}"
-            return _Obstacle(outcome=Outcome.INVALID, reason=reason, remedy=f"record it again with: {save_command}")
-    return _incomparable(baseline, recordings, options.ignored_environment, save_command)
-
-
-def _incomparable(
-    baseline: Baseline, recordings: tuple[Recording, ...], ignored: frozenset[str], save_command: str
-) -> _Obstacle | None:
-    """The differences of all sessions, each once; those of the environment can be allowed by their key."""
-    differing = _once(phrase for r in recordings for phrase in baseline.mismatches(r, ignore=ignored))
-    if not differing:
-        return None
-    keys = _once(
-        phrase.partition(":")[0]
-        for r in recordings
-        for phrase in r.environment.differences(baseline.environment, ignore=ignored)
-    )
-    remedy = f"record a new baseline with: {save_command}"
-    if len(keys) == len(differing):
-        remedy += f"; or compare all the same: --perf-allow-mismatch {','.join(keys)}"
-    return _Obstacle(outcome=Outcome.INCOMPARABLE, reason="; ".join(differing), remedy=remedy)
-
-
-def _once(phrases: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(phrases))

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TypeVar
 
 from perfsuite.core.errors import OptionError
 from perfsuite.core.metrics import Metric, Statistic, parse_metric
-from perfsuite.core.units import parse_percent
+from perfsuite.core.resources import RESOURCES
+from perfsuite.core.units import parse_duration, parse_percent
 from perfsuite.core.workload import DEFAULT_SAMPLING, ModelSpec, SamplingParams
 
 DEFAULT_PROMPT_LENGTHS = (10, 50, 100, 150, 200, 250, 300, 350, 400)
@@ -25,6 +27,9 @@ DEFAULT_TOLERANCES: Mapping[Metric, float] = MappingProxyType(
 
 5 % for the median, 10 % for a tail, 2 % for what the device times itself (and only where there is a device)."""
 
+DEFAULT_RESOURCES: Mapping[str, float] = MappingProxyType({"memory": 0.02})
+"""The same for memory and energy: a peak is nearly deterministic; energy is gated where a tolerance is given."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureOptions:
@@ -33,7 +38,8 @@ class MeasureOptions:
     `samples` one-token requests for TTFT and `decode_samples` full ones for TPOT, ITL and E2E, taken in blocks of at
     most `block_size`; `warmup` requests of each kind before them. `injected_slowdown` 0.1 makes every event of the
     strategy 10 % later, to prove that the gate sees it: by waiting on the host, or with `slow_device` by real work on
-    the device. `silence_ns` is how long a session may say nothing before it counts as hung.
+    the device. `silence_ns` is how long a session may say nothing before it counts as hung, `phase_silence_ns` the same
+    for the phases that it names. Without `monitor` nobody watches the machine meanwhile.
     """
 
     samples: int = 320
@@ -43,6 +49,8 @@ class MeasureOptions:
     injected_slowdown: float = 0.0
     slow_device: bool = False
     silence_ns: int = 600 * 10**9
+    phase_silence_ns: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    monitor: bool = True
 
     def __post_init__(self) -> None:
         for name in ("samples", "decode_samples", "block_size"):
@@ -50,6 +58,10 @@ class MeasureOptions:
                 raise OptionError(f"{name}: {getattr(self, name)} is not allowed; it must be 1 or above")
         if self.warmup < 0:
             raise OptionError(f"warmup: {self.warmup} is not allowed; it must be 0 or above")
+
+    def silence_of(self, phase: str) -> int:
+        """Nanoseconds that a session may say nothing in a phase ('load', 'compile', 'warm-up', 'measure')."""
+        return self.phase_silence_ns.get(phase, self.silence_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +74,7 @@ class GateOptions:
     """
 
     tolerances: Mapping[Metric, float] = field(default_factory=lambda: DEFAULT_TOLERANCES)
+    resources: Mapping[str, float] = field(default_factory=lambda: DEFAULT_RESOURCES)
     sessions: int = 6
     baseline_sessions: int = 8
     budget_ns: int | None = None
@@ -103,18 +116,46 @@ def parse_lengths(text: str, *, where: str) -> tuple[int, ...]:
 
 def parse_tolerances(text: str, *, where: str) -> dict[Metric, float]:
     """Tolerances from 'ttft.p50=5%,ttft.p99=10%'; 'off' instead of a percentage takes a metric out (value 0)."""
-    result: dict[Metric, float] = {}
+    named = _amounts(text, where)
+    return {parse_metric(name, where=where): amount for name, amount in named.items() if name not in RESOURCES}
+
+
+def parse_resources(text: str, *, where: str) -> dict[str, float]:
+    """The tolerances of 'memory' and 'energy' among those of the same text, written alike."""
+    return {name: amount for name, amount in _amounts(text, where).items() if name in RESOURCES}
+
+
+def _amounts(text: str, where: str) -> dict[str, float]:
+    result: dict[str, float] = {}
     for part in text.split(","):
-        name, equals, amount = part.partition("=")
+        name, equals, amount = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise OptionError(f"{where}: {part.strip()!r} has no '='; write METRIC=PERCENT, for example 'ttft.p50=5%'")
-        metric = parse_metric(name, where=where)
-        if metric in result:
-            raise OptionError(f"{where}: {metric.key!r} is given twice")
-        result[metric] = 0.0 if amount.strip() == "off" else parse_percent(amount, where=f"{where} ({metric.key})")
-        if result[metric] > 1:
-            raise OptionError(f"{where} ({metric.key}): {amount.strip()!r} is not allowed; it must be 100% or less")
+        key = name if name in RESOURCES else parse_metric(name, where=where).key
+        if key in result:
+            raise OptionError(f"{where}: {key!r} is given twice")
+        result[key] = 0.0 if amount == "off" else parse_percent(amount, where=f"{where} ({key})")
+        if result[key] > 1:
+            raise OptionError(f"{where} ({key}): {amount!r} is not allowed; it must be 100% or less")
     return result
+
+
+def parse_timeouts(text: str, *, where: str) -> tuple[int, dict[str, int]]:
+    """Nanoseconds from '10m,compile=1h': for any phase, and for those that are named."""
+    named: dict[str, int] = {}
+    rest: list[int] = []
+    for part in text.split(","):
+        phase, equals, duration = (piece.strip() for piece in part.rpartition("="))
+        if equals and (not phase or phase in named):
+            raise OptionError(f"{where}: {part.strip()!r} names no phase, or one twice; write '10m,compile=1h'")
+        silence_ns = parse_duration(duration, where=where)
+        if equals:
+            named[phase] = silence_ns
+        else:
+            rest.append(silence_ns)
+    if len(rest) > 1:
+        raise OptionError(f"{where}: {text!r} has two times for all phases; write '10m,compile=1h'")
+    return rest[0] if rest else MeasureOptions().silence_ns, named
 
 
 def parse_slowdown(text: str, *, where: str) -> tuple[float, bool]:
@@ -125,6 +166,9 @@ def parse_slowdown(text: str, *, where: str) -> tuple[float, bool]:
     return parse_percent(amount, where=where), place.strip() == "device"
 
 
-def merge_tolerances(base: Mapping[Metric, float], changes: Mapping[Metric, float]) -> dict[Metric, float]:
+Key = TypeVar("Key", Metric, str)
+
+
+def merge_tolerances(base: Mapping[Key, float], changes: Mapping[Key, float]) -> dict[Key, float]:
     """`base` with `changes` laid over it; a change to 0 takes the metric out of the gate."""
     return {metric: tolerance for metric, tolerance in {**base, **changes}.items() if tolerance > 0}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from perfsuite.core.canary import CanaryReading
 from perfsuite.core.codec import ADDED_LATER
 from perfsuite.core.matrix import Cell
+from perfsuite.core.reading import Monitoring
 from perfsuite.core.roofline import Roofline
 from perfsuite.core.sample import Failure, Phase, Sample
 from perfsuite.core.sampling_check import SamplingCheck
@@ -19,10 +20,15 @@ ENVIRONMENT_KEYS = (
     "cuda",
     "driver",
     "threads",
+    "power limit",
+    "mig",
+    "governor",
     "warm-up",
     "block",
 )
 """What can be among the keys that must agree; which of them are there depends on the device."""
+SETTINGS_THAT_MUST_AGREE = frozenset({"power limit", "mig", "governor"})
+"""Keys that are compared where both sides know them: earlier layouts do not, nor does a place without NVML."""
 
 
 NOTES_THAT_MUST_AGREE = (
@@ -49,13 +55,18 @@ class StartupPhase:
 class Memory:
     """Bytes: the weights, the peak of the strategy's own allocator, and the peak of the session's host memory.
 
-    `None` where it cannot be known (an engine in another process, an endpoint).
+    `None` where it cannot be known (an engine in another process, an endpoint). Of the cell itself: `cell_peak` is the
+    allocator's peak during its blocks, `device_used` the most that the driver saw its processes hold then, `cache` what
+    the keys and values of its longest request take.
     """
 
     weights: int | None = None
     peak_allocated: int | None = None
     peak_reserved: int | None = None
     host_peak: int | None = None
+    cell_peak: int | None = field(default=None, metadata={ADDED_LATER: True})
+    device_used: int | None = field(default=None, metadata={ADDED_LATER: True})
+    cache: int | None = field(default=None, metadata={ADDED_LATER: True})
 
     @property
     def headline(self) -> int | None:
@@ -111,7 +122,8 @@ class Environment:
 
     def differences(self, other: "Environment", *, ignore: frozenset[str] = frozenset()) -> tuple[str, ...]:
         """One phrase per key that must agree and does not: "torch: '2.11.0' there, '2.13.0' here"."""
-        keys = sorted((set(self.must_agree) | set(other.must_agree)) - ignore)
+        unknown = SETTINGS_THAT_MUST_AGREE - (set(self.must_agree) & set(other.must_agree))
+        keys = sorted((set(self.must_agree) | set(other.must_agree)) - ignore - unknown)
         pairs = ((key, self.must_agree.get(key), other.must_agree.get(key)) for key in keys)
         return tuple(f"{key}: {theirs!r} there, {ours!r} here" for key, ours, theirs in pairs if ours != theirs)
 
@@ -125,6 +137,8 @@ class Recording:
     is not known: then no time is checked against a floor.
     `injected_slowdown` is the fraction by which perfsuite itself slowed the strategy to prove the gate (0: not).
     `sampling` is what the session's sampling check found; `None` in recordings of a time without it.
+    `monitoring` is what was seen of the machine beside the samples, `None` where time was scripted or nobody watched
+    yet; `set_aside` are samples that were taken anew because it was disturbed then: they enter no statistic.
     """
 
     cell: Cell
@@ -141,6 +155,8 @@ class Recording:
     injected_slowdown: float = 0.0
     roofline: Roofline | None = None
     sampling: SamplingCheck | None = field(default=None, metadata={ADDED_LATER: True})
+    monitoring: Monitoring | None = field(default=None, metadata={ADDED_LATER: True})
+    set_aside: tuple[Sample, ...] = field(default=(), metadata={ADDED_LATER: True})
 
     def of_phase(self, phase: Phase) -> tuple[Sample, ...]:
         return tuple(sample for sample in self.samples if sample.phase is phase)

@@ -1,8 +1,9 @@
 """Owns one timed request: what was sent, what streamed back, and the times in between."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
+from perfsuite.core.codec import ADDED_LATER
 from perfsuite.core.workload import SamplingParams
 
 
@@ -45,7 +46,8 @@ class Sample:
 
     `arrivals_ns[i]` is the time from sending to the i-th event on the host; with a batch an event counts when the
     slowest row has it. `tokens[i]` is how many tokens of one row came with it. `device_ns[i]` is the device's own
-    time for that step, `None` where no device took part. `block` numbers the run of samples it was taken in.
+    time for that step, `None` where no device took part. `block` numbers the run of samples it was taken in. `sent_ns`
+    is when it was sent, on the clock of the monitor's readings; `None` in samples of a time without a monitor.
     """
 
     phase: Phase
@@ -53,6 +55,7 @@ class Sample:
     arrivals_ns: tuple[int, ...]
     tokens: tuple[int, ...]
     device_ns: tuple[int, ...] | None = None
+    sent_ns: int | None = field(default=None, metadata={ADDED_LATER: True})
 
     def __post_init__(self) -> None:
         if not self.arrivals_ns or len(self.tokens) != len(self.arrivals_ns):

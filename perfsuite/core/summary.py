@@ -16,6 +16,11 @@ class Quantile:
     interval: Interval | None
     missing: int = 0
 
+    @property
+    def half_width(self) -> float | None:
+        """Half of the interval."""
+        return None if self.interval is None else (self.interval.high - self.interval.low) / 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:

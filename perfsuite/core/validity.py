@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from perfsuite.core.disturbance import MANY, findings
 from perfsuite.core.recording import Recording
 from perfsuite.core.roofline import Floor, Roofline, mean
 from perfsuite.core.sample import Phase, Sample
@@ -29,6 +30,7 @@ def problems(recording: Recording) -> tuple[str, ...]:
         _too_few_replays,
         _detours,
         _wrong_draws,
+        _disturbed,
     )
     return tuple(problem for check in checks for problem in check(recording))
 
@@ -157,6 +159,25 @@ def _wrong_draws(recording: Recording) -> Iterator[str]:
     """Times of tokens that are no legal sample say nothing; what could not be checked is said elsewhere."""
     if recording.sampling is not None and recording.sampling.problems:
         yield f"its tokens are no legal sample: {recording.sampling.problems[0]}"
+
+
+def disturbance(recording: Recording) -> str | None:
+    """By what the machine was disturbed during too many of a recording's samples; `None` if it may be believed."""
+    if recording.monitoring is None:
+        return None
+    taken = (*recording.samples, *recording.set_aside)
+    found = findings(taken, recording.monitoring)
+    touched = sum(finding.samples for finding in found)
+    if touched <= MANY * len(taken):
+        return None
+    return f"the machine was disturbed: {found[0].detail}, during {found[0].samples} of {len(taken)} samples"
+
+
+def _disturbed(recording: Recording) -> Iterator[str]:
+    """Few disturbed samples were set aside; with many, what was measured is the disturbance."""
+    found = disturbance(recording)
+    if found is not None:
+        yield f"{found} ({format_percent(MANY)} are allowed)"
 
 
 def _count(wrong: list[str], recording: Recording) -> str:

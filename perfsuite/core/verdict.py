@@ -47,7 +47,7 @@ class Verdict:
     `sessions_help` says of an inconclusive verdict that more candidate sessions may decide it. `mode` is what the
     samples were divided by ('raw': nothing), `raw_change` the change without that, `moved` says which of host and
     device changed where both were timed, `void` which candidate samples took no part because the machine was not as
-    the baseline knows it.
+    the baseline knows it. `cycles_change` is the change in SM cycles, `None` where clocks are not known.
     """
 
     metric: str
@@ -67,15 +67,22 @@ class Verdict:
     raw_change: float | None = None
     moved: str = ""
     void: str = ""
+    cycles_change: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """Every gated metric of one cell."""
+    """Every gated metric of one cell, and apart from them memory and energy, whose verdicts bear a resource's name."""
 
     cell: Cell
     verdicts: tuple[Verdict, ...]
+    resources: tuple[Verdict, ...] = ()
+
+    @property
+    def all(self) -> tuple[Verdict, ...]:
+        """Of metrics and resources."""
+        return (*self.verdicts, *self.resources)
 
     def verdict(self, metric: str) -> Verdict | None:
-        """The verdict on 'ttft.p50', `None` if that metric is not gated."""
-        return next((verdict for verdict in self.verdicts if verdict.metric == metric), None)
+        """The verdict on 'ttft.p50' or 'memory', `None` if that is not gated."""
+        return next((verdict for verdict in self.all if verdict.metric == metric), None)

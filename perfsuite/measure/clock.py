@@ -41,6 +41,11 @@ class ScriptedClock:
         self._now_ns += duration_ns
 
 
+def pause_ns(duration_ns: int) -> None:
+    """Sleep: for waiting that nobody measures."""
+    time.sleep(duration_ns / 1e9)
+
+
 def utc_now() -> str:
     """The wall clock as ISO 8601 in UTC, to the second."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

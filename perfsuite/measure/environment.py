@@ -7,21 +7,32 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from perfsuite.core.options import MeasureOptions
-from perfsuite.core.recording import Environment
+from perfsuite.core.recording import SETTINGS_THAT_MUST_AGREE, Environment
+from perfsuite.core.units import format_bytes
 from perfsuite.core.workload import ModelFacts
+from perfsuite.measure import nvml
+from perfsuite.measure.watch import uuid_of
 
-NOTED_PACKAGES = ("torch", "transformers", "triton", "numpy", "torchao", "perfsuite")
+NOTED_PACKAGES = (
+    *("torch", "transformers", "triton", "numpy", "torchao", "perfsuite"),
+    *("vllm", "tensorrt", "tensorrt-llm", "tensorrt-rtx", "torch-tensorrt", "flashinfer-python", "nvidia-ml-py"),
+)
+GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+CONTAINERS = {"/.dockerenv": "docker", "/run/.containerenv": "podman", "/run/systemd/container": "systemd"}
 
 
 def collect(facts: ModelFacts, measure: MeasureOptions) -> Environment:
     """The environment of a session whose strategy opened a model with these facts.
 
-    What must agree: the device's product name, torch's release and CUDA version, the driver's branch, the number of
-    CPU threads torch may use, the model's digest, its dtype and what quantized it, and how samples are taken (warm-up
-    and block size). A difference in any of these explains a difference in latency by itself.
+    What must agree: the device's product name, torch's release and CUDA version, the driver's branch, the power limit
+    and the MIG mode that are set, on a CPU its governor and the number of threads torch may use, the model's digest,
+    its dtype and what quantized it, and how samples are taken (warm-up and block size). A difference in any of these
+    explains a difference in latency by itself.
     """
+    settings = _settings(facts.device)
     here = facts.device == "cpu" or facts.device.startswith("cuda")
     torch_keys = _torch_keys(facts.device) if here and "torch" in sys.modules else {}
     device = _device_name(facts.device)
@@ -33,8 +44,35 @@ def collect(facts: ModelFacts, measure: MeasureOptions) -> Environment:
         "block": str(measure.block_size),
         **({"quantization": facts.quantization} if facts.quantization else {}),
         **torch_keys,
+        **{name: text for name, text in settings.items() if name in SETTINGS_THAT_MUST_AGREE},
     }
-    return Environment(device=device, must_agree=must_agree, noted=_noted(facts.device))
+    noted = {name: text for name, text in settings.items() if name not in must_agree}
+    return Environment(device=device, must_agree=must_agree, noted={**_noted(facts.device), **noted})
+
+
+def _settings(device: str) -> dict[str, str]:
+    """What somebody has set on the device: of a GPU what NVML tells, of a CPU its governor."""
+    uuid = uuid_of(device)
+    if uuid is None:
+        governor = _text(GOVERNOR)
+        return {"governor": governor} if governor and device == "cpu" else {}
+    told: dict[str, str] = nvml.look(uuid, nvml.Device.settings) or {}
+    total = nvml.look(uuid, nvml.Device.memory_total)
+    return {**told, "uuid": uuid, **({"memory": format_bytes(total)} if total else {})}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def _container() -> str:
+    """What kind of container this runs in, as far as it shows; 'none seen' without a sign of one."""
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        return "kubernetes"
+    return next((kind for mark, kind in CONTAINERS.items() if Path(mark).exists()), "none seen")
 
 
 def host_name() -> str:
@@ -77,33 +115,12 @@ def _torch_keys(device: str) -> dict[str, str]:
     release = torch.__version__.partition("+")[0]
     if not device.startswith("cuda"):
         return {"torch": release, "threads": str(torch.get_num_threads())}
-    return {"torch": release, "cuda": str(torch.version.cuda), "driver": _driver().partition(".")[0]}
-
-
-def _driver() -> str:
-    """The NVIDIA driver's version as NVML tells it, 'unknown' where it does not."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-        version = pynvml.nvmlSystemGetDriverVersion()
-        pynvml.nvmlShutdown()
-    except pynvml.NVMLError:
-        return "unknown"
-    return version if isinstance(version, str) else bytes(version).decode()
+    return {"torch": release, "cuda": str(torch.version.cuda), "driver": nvml.driver_version().partition(".")[0]}
 
 
 def has_gpu() -> bool:
     """Whether NVML knows a GPU here; it costs no import of torch."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-        count = int(pynvml.nvmlDeviceGetCount())
-        pynvml.nvmlShutdown()
-    except pynvml.NVMLError:
-        return False
-    return count > 0
+    return bool(nvml.uuids())
 
 
 def _noted(device: str) -> dict[str, str]:
@@ -111,11 +128,23 @@ def _noted(device: str) -> dict[str, str]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}",
         "cpu": f"{_cpu_name()}, {os.cpu_count()} cores",
+        "container": _container(),
     }
     noted.update(installed_versions())
     if device.startswith("cuda"):
-        noted["driver"] = _driver()
+        noted["driver"] = nvml.driver_version()
+        noted["cudnn"] = _cudnn()
+    if governor := _text(GOVERNOR):
+        noted["governor"] = governor
     return noted
+
+
+def _cudnn() -> str:
+    import torch
+
+    cudnn: Any = torch.backends.cudnn
+    version = cudnn.version() if cudnn.is_available() else None
+    return "none" if version is None else str(version)
 
 
 def installed_versions() -> dict[str, str]:

@@ -20,9 +20,10 @@ from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment, Recording
 from perfsuite.core.sampling_check import SamplingCheck
 from perfsuite.core.units import format_seconds, to_s
+from perfsuite.measure.family import MARK, end_group, end_marked, new_mark
 from perfsuite.measure.session import Event, Progress, SessionJob
 
-LAST_OUTPUT_CHARACTERS = 300
+LAST_OUTPUT_CHARACTERS, KEPT_OUTPUT_BYTES = 300, 65_536
 CLOSING_S = 30.0
 POLL_S = 0.5
 BOOT = "import sys; sys.path.pop(0); sys.path.append({home!r}); from perfsuite.measure.worker import main; main()"
@@ -36,7 +37,8 @@ class SessionEnd:
     `lost` says by what the worker lost its device, at `culprit`; there are recordings of what it measured before.
 
     `refused`, `unavailable` and `broken` are the worker's own words (see Event); `died` means that the process was
-    killed, crashed or hung while it worked on `culprit` (`None`: while the strategy opened).
+    killed, crashed or hung while it worked on `culprit` (`None`: while the strategy opened). `output` is the end of
+    what a worker that broke or died has written.
     """
 
     recordings: tuple[Recording, ...] = ()
@@ -47,6 +49,7 @@ class SessionEnd:
     died: str | None = None
     lost: str | None = None
     culprit: Cell | None = None
+    output: str = ""
 
 
 def run_session(job: SessionJob, on_progress: Callable[[Progress], None]) -> SessionEnd:
@@ -58,7 +61,7 @@ def run_session(job: SessionJob, on_progress: Callable[[Progress], None]) -> Ses
         measured: tuple[Recording, ...] = ()
         last = Progress(stage="start")
         while True:
-            line = _next_line(lines, process, to_s(job.measure.silence_ns))
+            line = _next_line(lines, process, to_s(job.measure.silence_of(last.stage)))
             event = decode(Event, json.loads(line), where="worker event") if line else None
             if event is None or not (event.progress or event.environment or event.lost or event.measured):
                 break
@@ -70,14 +73,14 @@ def run_session(job: SessionJob, on_progress: Callable[[Progress], None]) -> Ses
         culprit = job.cells[last.cell] if last.cell is not None else None
         if event is not None:
             _let_close(process)
-            told = _told_end(event, environment)
+            told = replace(_told_end(event, environment), output=_output(log) if event.broken else "")
             return replace(told, lost=lost, culprit=culprit) if lost else told
         died = _death(process, log, last, job, hung=line is None)
         if measured:
             unchecked = SamplingCheck(not_checked=died)
             kept = tuple(replace(recording, sampling=unchecked) for recording in measured)
-            return SessionEnd(recordings=kept, environment=environment)
-        return SessionEnd(died=died, lost=lost, environment=environment, culprit=culprit)
+            return SessionEnd(recordings=kept, environment=environment, output=_output(log))
+        return SessionEnd(died=died, lost=lost, environment=environment, culprit=culprit, output=_output(log))
 
 
 def _told_end(event: Event, environment: Environment | None) -> SessionEnd:
@@ -100,6 +103,7 @@ def _let_close(process: "subprocess.Popen[str]") -> None:
 
 @contextmanager
 def _worker(job: SessionJob, log: IO[bytes]) -> Iterator["subprocess.Popen[str]"]:
+    mark = new_mark()
     process = subprocess.Popen(
         [sys.executable, "-c", BOOT.format(home=str(Path(perfsuite.__file__).parent.parent))],
         stdin=subprocess.PIPE,
@@ -108,12 +112,13 @@ def _worker(job: SessionJob, log: IO[bytes]) -> Iterator["subprocess.Popen[str]"
         text=True,
         encoding="utf-8",
         start_new_session=True,
+        env={**os.environ, MARK: mark},
     )
     try:
         _send(process, job)
         yield process
     finally:
-        _end(process)
+        _end(process, mark)
 
 
 def _send(process: "subprocess.Popen[str]", job: SessionJob) -> None:
@@ -126,13 +131,11 @@ def _send(process: "subprocess.Popen[str]", job: SessionJob) -> None:
         return  # it died at once; following it says why
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
-    """End the worker and every process it started; it has had its say."""
-    if sys.platform == "win32":
-        process.kill()
-    else:
-        with suppress(ProcessLookupError, PermissionError):  # it is gone, or a zombie on macOS
-            os.killpg(process.pid, signal.SIGKILL)
+def _end(process: "subprocess.Popen[str]", mark: str) -> None:
+    """End the worker and every process it started, one that left its group too; it has had its say."""
+    if process.poll() is None or sys.platform != "win32":
+        end_group(process.pid)
+    end_marked(mark)
     process.wait()
     for stream in (process.stdin, process.stdout):
         if stream is not None:
@@ -171,7 +174,8 @@ def _next_line(lines: "queue.Queue[str]", process: "subprocess.Popen[str]", time
 
 def _death(process: "subprocess.Popen[str]", log: IO[bytes], last: Progress, job: SessionJob, hung: bool) -> str:
     if hung:
-        cause = f"said nothing for {format_seconds(job.measure.silence_ns)} (--perf-timeout) and was ended"
+        silence_ns = job.measure.silence_of(last.stage)
+        cause = f"said nothing for {format_seconds(silence_ns)} (--perf-timeout) and was ended"
     else:
         code = process.wait()
         cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
@@ -179,7 +183,13 @@ def _death(process: "subprocess.Popen[str]", log: IO[bytes], last: Progress, job
     return f"the worker process {cause} during {last.stage!r}" + (f"; its last output: {words}" if words else "")
 
 
+def _output(log: IO[bytes]) -> str:
+    """The end of what the worker and its children have written."""
+    size = log.seek(0, os.SEEK_END)
+    log.seek(max(0, size - KEPT_OUTPUT_BYTES))
+    return log.read().decode(errors="replace")
+
+
 def _last_words(log: IO[bytes]) -> str:
-    log.seek(0)
-    lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+    lines = [line.strip() for line in _output(log).splitlines() if line.strip()]
     return lines[-1][-LAST_OUTPUT_CHARACTERS:] if lines else ""

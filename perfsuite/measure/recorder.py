@@ -5,57 +5,48 @@ It knows no engine: a strategy streams chunks, the clock stamps them here.
 
 import gc
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import groupby
 
 import numpy as np
 
-from perfsuite.core.canary import CanaryReading
 from perfsuite.core.errors import DeviceLostError, PerfsuiteError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.options import MeasureOptions
 from perfsuite.core.sample import Chunk, Failure, Phase, Request, Sample
-from perfsuite.core.validity import GIVEN_UP_AFTER
 from perfsuite.measure.canary import Canaries, Readings, beside
 from perfsuite.measure.clock import Clock
 from perfsuite.measure.fault import device_fault, loss_told, lost
 from perfsuite.measure.prompts import draw_request
 from perfsuite.measure.session import Progress
 from perfsuite.measure.slowdown import slowed
-from perfsuite.measure.strategy import CountsTokens, PreparesRequests, RunsElsewhere, Strategy, TimesDevice
+from perfsuite.measure.strategy import CountsTokens, KnowsPeaks, PreparesRequests, RunsElsewhere, Strategy, TimesDevice
+from perfsuite.measure.take import CellTake
+from perfsuite.measure.watch import Watcher
 
 WARMUP_BLOCK = -1
+REPLACEMENTS = 2
+"""How often samples are taken anew that were taken while the machine was disturbed."""
 DECODE_WARMUP_SHARE = 5  # one full request for so many one-token ones: decode steps repeat within each request
-
-
-@dataclass(slots=True)
-class CellTake:
-    """What has been taken of one cell so far; the only mutable record of a session."""
-
-    cell: Cell
-    first_call_ns: int | None = None
-    warmups: list[Sample] = field(default_factory=list)
-    samples: list[Sample] = field(default_factory=list)
-    canaries: list[CanaryReading] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-
-    @property
-    def is_broken(self) -> bool:
-        return len(self.failures) >= GIVEN_UP_AFTER
 
 
 class Recorder:
     """Measures the cells of one open strategy, in turn, in short blocks spread over the session."""
 
     def __init__(
-        self, strategy: Strategy, clock: Clock, options: MeasureOptions, report: Callable[[Progress], None]
+        self,
+        strategy: Strategy,
+        clock: Clock,
+        options: MeasureOptions,
+        report: Callable[[Progress], None],
+        watcher: Watcher | None = None,
     ) -> None:
         self._strategy = strategy
         self._clock = clock
         self._options = options
         self._report = report
+        self._watcher = watcher
         self._vocabulary = strategy.facts().vocabulary
         self._salt = 1 + secrets.randbits(32) if isinstance(strategy, RunsElsewhere) else 0
         self._canaries = Canaries(strategy, clock)
@@ -81,8 +72,11 @@ class Recorder:
         for index, take in enumerate(takes):
             self._begin(take, Progress(stage="warm-up", cell=index))
             self._warm_up(take)
+        blocks = -(-max(self._options.samples, self._options.decode_samples) // self._options.block_size)
         with _long_lived_objects_left_alone():
-            self._measure_in_turn(takes, order)
+            self._measure_in_turn(takes, order, blocks)
+            if self._watcher is not None:
+                self._replace_disturbed(takes, blocks, self._watcher)
 
     def _begin(self, take: CellTake, progress: Progress) -> None:
         self._current = take
@@ -101,18 +95,38 @@ class Recorder:
         with loss_told():
             return self._canaries.read()
 
-    def _measure_in_turn(self, takes: tuple[CellTake, ...], order: np.random.Generator) -> None:
-        blocks = -(-max(self._options.samples, self._options.decode_samples) // self._options.block_size)
+    def _measure_in_turn(self, takes: tuple[CellTake, ...], order: np.random.Generator, blocks: int) -> None:
         self._read_canaries()  # cold caches and first kernels
         before = self._read_canaries()
         for block in range(blocks):
             for index in order.permutation(len(takes)).tolist():
                 done, total = self._options.samples * block // blocks, self._options.samples
-                self._begin(takes[index], Progress(stage="measure", cell=index, done=done, total=total))
-                self._take_block(takes[index], block, blocks)
-                after = self._read_canaries()
-                takes[index].canaries.extend(beside(block, before, after))
-                before = after
+                level = takes[index].level
+                told = Progress(
+                    stage="measure", cell=index, done=done, total=total, p50_ns=level.value, half_ns=level.half_width
+                )
+                self._begin(takes[index], told)
+                before = self._take_block(takes[index], block, self._shares(block, blocks), before)
+
+    def _shares(self, block: int, blocks: int) -> dict[Phase, range]:
+        """The indices of the samples of each kind that this block takes."""
+        counts = {Phase.PREFILL: self._options.samples, Phase.DECODE: self._options.decode_samples}
+        return {phase: _share(count, block, blocks) for phase, count in counts.items()}
+
+    def _replace_disturbed(self, takes: tuple[CellTake, ...], blocks: int, watcher: Watcher) -> None:
+        """Take anew what was taken while the machine was disturbed; the last look only sets aside."""
+        taken = self._options.samples + self._options.decode_samples
+        for block in range(blocks, blocks + REPLACEMENTS + 1):
+            seen = watcher.monitoring(self._clock.now_ns())
+            missing = {index: counts for index, take in enumerate(takes) if (counts := take.look_back(seen))}
+            if not missing or block == blocks + REPLACEMENTS:
+                return
+            before = self._read_canaries()
+            for index, counts in missing.items():
+                self._begin(takes[index], Progress(stage="measure anew", cell=index, total=counts.total()))
+                shares = {phase: range(taken, taken + count) for phase, count in counts.items()}
+                before = self._take_block(takes[index], block, shares, before)
+            taken += max(counts.total() for counts in missing.values())
 
     def _warm_up(self, take: CellTake) -> None:
         before_ns = self._clock.now_ns()
@@ -123,11 +137,20 @@ class Recorder:
             if index % DECODE_WARMUP_SHARE == 0:
                 self._take(take, Phase.DECODE, index, WARMUP_BLOCK)
 
-    def _take_block(self, take: CellTake, block: int, blocks: int) -> None:
+    def _take_block(self, take: CellTake, block: int, shares: Mapping[Phase, range], before: Readings) -> Readings:
+        """The samples with these indices, and the canaries beside them; what was read of those after the block."""
+        peaks = self._strategy if isinstance(self._strategy, KnowsPeaks) else None
         with _garbage_collection_paused():
-            for phase, count in ((Phase.PREFILL, self._options.samples), (Phase.DECODE, self._options.decode_samples)):
-                for index in _share(count, block, blocks):
+            if peaks:
+                peaks.begin_peak()
+            for phase, share in shares.items():
+                for index in share:
                     self._take(take, phase, 1 + self._options.warmup + index, block)
+            if peaks:
+                take.saw_peak(peaks.peak_bytes())
+        after = self._read_canaries()
+        take.canaries.extend(beside(block, before, after))
+        return after
 
     def _take(self, take: CellTake, phase: Phase, index: int, block: int) -> None:
         """Time one request into `take`; a request that breaks becomes a failure, and a broken cell takes no more."""
@@ -152,7 +175,9 @@ class Recorder:
             take.failures.append(Failure(stage="answer", message=problem))
             return
         arrivals_ns, tokens = arrivals(start_ns, stamps, len(request.prompts), counts)
-        sample = Sample(phase=phase, block=block, arrivals_ns=arrivals_ns, tokens=tokens, device_ns=device_ns)
+        sample = Sample(
+            phase=phase, block=block, arrivals_ns=arrivals_ns, tokens=tokens, device_ns=device_ns, sent_ns=start_ns
+        )
         (take.warmups if block == WARMUP_BLOCK else take.samples).append(sample)
 
     def _time(self, request: Request) -> tuple[int, list[tuple[int, Chunk]]]:

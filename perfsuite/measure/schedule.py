@@ -19,7 +19,7 @@ def undecided(judgements: Iterable[Judgement], sessions_done: Mapping[str, int],
         judgement
         for judgement in judgements
         if sessions_done.get(judgement.cell.id, 0) < limit + MOST_VOID_SESSIONS
-        and any(_is_open(verdict) and verdict.candidate_sessions < limit for verdict in judgement.verdicts)
+        and any(_is_open(verdict) and verdict.candidate_sessions < limit for verdict in judgement.all)
     ]
     return tuple(judgement.cell for judgement in sorted(waiting, key=_closeness, reverse=True))
 
@@ -29,7 +29,7 @@ def _is_open(verdict: Verdict) -> bool:
 
 
 def _closeness(judgement: Judgement) -> float:
-    return max(_lower_bound(verdict) for verdict in judgement.verdicts if _is_open(verdict))
+    return max(_lower_bound(verdict) for verdict in judgement.all if _is_open(verdict))
 
 
 def _lower_bound(verdict: Verdict) -> float:

@@ -29,13 +29,16 @@ class SessionJob:
 class Progress:
     """Where the worker is: `stage` is a startup phase, 'warm-up' or 'measure'; `done` of `total` samples are taken.
 
-    `cell` is the index of the cell in the job, `None` while the strategy opens.
+    `cell` is the index of the cell in the job, `None` while the strategy opens. `p50_ns` is the median TTFT of the cell
+    so far, `half_ns` half of its 95 % interval; `None` before there are enough samples.
     """
 
     stage: str
     cell: int | None = None
     done: int = 0
     total: int = 0
+    p50_ns: float | None = None
+    half_ns: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

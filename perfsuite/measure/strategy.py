@@ -131,6 +131,17 @@ class KnowsMemory(Protocol):
     def memory(self) -> Memory: ...
 
 
+@runtime_checkable
+class KnowsPeaks(Protocol):
+    """A strategy whose allocator can tell the peak of a part of a session: from `begin_peak` to the question.
+
+    `None` where there is no device. What `memory` says of the whole session must not be touched by it.
+    """
+
+    def begin_peak(self) -> None: ...
+    def peak_bytes(self) -> int | None: ...
+
+
 Prompts = tuple[tuple[int, ...], ...]
 
 

@@ -10,27 +10,25 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TextIO
 
 from perfsuite.core.codec import decode, encode
 from perfsuite.core.errors import ModelLoadError, OptionError, StrategyUnavailableError
-from perfsuite.core.recording import Environment, Evidence, Memory, Recording, StartupPhase
-from perfsuite.core.roofline import Roofline
-from perfsuite.core.sample import Failure
+from perfsuite.core.recording import Environment, Recording, StartupPhase
+from perfsuite.core.work import ModelWork
 from perfsuite.core.workload import ModelFacts
 from perfsuite.measure import environment
+from perfsuite.measure.account import Account, account_of, cache_bytes
 from perfsuite.measure.clock import Clock, HostClock, utc_now
+from perfsuite.measure.family import MARK, end_marked
 from perfsuite.measure.fault import device_fault
-from perfsuite.measure.limits import measure_limits
-from perfsuite.measure.recorder import CellTake, Recorder, one_line
+from perfsuite.measure.recorder import Recorder, one_line
 from perfsuite.measure.session import Event, Progress, SessionJob
 from perfsuite.measure.session_check import check_session, unchecked
 from perfsuite.measure.strategy import (
     Ability,
-    CarriesGauges,
-    KnowsMemory,
-    RunsElsewhere,
     ScriptsTime,
     SlowsDevice,
     Strategy,
@@ -38,6 +36,8 @@ from perfsuite.measure.strategy import (
     require_quantization,
     wanted_abilities,
 )
+from perfsuite.measure.take import CellTake
+from perfsuite.measure.watch import OFF, Blind, Watcher, present, watching
 
 Emit = Callable[[Event], None]
 
@@ -55,6 +55,8 @@ def _end_with_the_run() -> None:
     """Wait until the run closes our standard input, or is killed, and end this process with all its children."""
     while os.read(0, 4096):  # not through sys.stdin, whose lock a waiting thread would hold while Python shuts down
         pass
+    if MARK in os.environ:
+        end_marked(os.environ[MARK])
     if sys.platform != "win32" and os.getpgid(0) == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(1)
@@ -98,16 +100,6 @@ class _Opened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Account:
-    """What a strategy says at the end; `failures` are about the session as a whole."""
-
-    memory: Memory
-    evidence: Evidence
-    roofline: Roofline | None = None
-    failures: tuple[Failure, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Session:
     """What all recordings of one session share."""
 
@@ -115,28 +107,33 @@ class _Session:
     environment: Environment
     started_at: str
     startup: tuple[StartupPhase, ...]
-    account: _Account
+    account: Account
+    work: ModelWork | None
 
 
 def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
     clock = strategy.scripted_clock if isinstance(strategy, ScriptsTime) else HostClock()
+    watches = job.measure.monitor and not isinstance(strategy, ScriptsTime)
+    before = present() if watches else {}
     opened = _open(strategy, clock, job, emit)
     if opened is None:
         return
     here = environment.collect(opened.facts, job.measure)
     emit(Event(environment=here))
     started_at = utc_now()
-    recorder = Recorder(strategy, clock, job.measure, lambda progress: emit(Event(progress=progress)))
-    takes = recorder.measure(job.cells, order_seed=job.session)
+    with watching(opened.facts.device, before) if watches else _unwatched(strategy) as watcher:
+        recorder = Recorder(strategy, clock, job.measure, lambda progress: emit(Event(progress=progress)), watcher)
+        takes = recorder.measure(job.cells, order_seed=job.session)
     if recorder.lost:
         emit(Event(lost=recorder.lost))
-    account = _account(strategy, None if recorder.lost else opened.facts, clock)
+    account = account_of(strategy, None if recorder.lost else opened.facts, clock)
     session = _Session(
         job=job,
         environment=here,
         started_at=started_at,
         startup=opened.startup,
         account=account,
+        work=opened.facts.work,
     )
     recordings = tuple(_recording(session, strategy, take) for take in takes)
     if recorder.lost:
@@ -145,6 +142,11 @@ def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
         emit(Event(measured=recordings))
         checks = check_session(strategy, job.cells, clock, lambda progress: emit(Event(progress=progress)))
     emit(Event(recordings=tuple(replace(recording, sampling=checks[recording.cell]) for recording in recordings)))
+
+
+def _unwatched(strategy: Strategy) -> "nullcontext[Watcher | None]":
+    """Scripted time passes on no machine; where the monitor is switched off, the recordings say so."""
+    return nullcontext(None if isinstance(strategy, ScriptsTime) else Blind(OFF))
 
 
 def _open(strategy: Strategy, clock: Clock, job: SessionJob, emit: Emit) -> _Opened | None:
@@ -187,31 +189,6 @@ def _slow_device(strategy: Strategy, job: SessionJob) -> None:
     strategy.slow_device(job.measure.injected_slowdown)
 
 
-def _account(strategy: Strategy, facts: ModelFacts | None, clock: Clock) -> _Account:
-    """What the strategy says of itself at the end; if it cannot, the samples stay and a failure says so.
-
-    The limits come last: what their gauges allocate is in no peak, and they come after every sample. Without `facts`
-    they are left out, as where the device is lost.
-    """
-    host_peak = None if isinstance(strategy, RunsElsewhere) else environment.host_peak_bytes()
-    try:
-        memory = strategy.memory() if isinstance(strategy, KnowsMemory) else Memory()
-        evidence = strategy.evidence()
-        roofline = _roofline(strategy, facts, clock) if facts else None
-    except Exception as error:  # noqa: BLE001 - the border to engines that are not ours
-        failure = Failure(stage="evidence", message=one_line(error))
-        return _Account(memory=Memory(host_peak=host_peak), evidence=Evidence(), failures=(failure,))
-    return _Account(memory=replace(memory, host_peak=host_peak), evidence=evidence, roofline=roofline)
-
-
-def _roofline(strategy: Strategy, facts: ModelFacts, clock: Clock) -> Roofline | None:
-    """What bounds the samples from below; `None` for a strategy that cannot say what its device or model does."""
-    if facts.work is None or not isinstance(strategy, CarriesGauges):
-        return None
-    limits = measure_limits(strategy.gauges(), clock)
-    return Roofline(limits=limits, work=facts.work) if limits else None
-
-
 def _check_abilities(strategy: Strategy, job: SessionJob) -> None:
     largest = max(cell.workload.batch_size for cell in job.cells)
     if largest > 1 and Ability.BATCH not in strategy.abilities:
@@ -231,7 +208,12 @@ def _recording(session: _Session, strategy: Strategy, take: CellTake) -> Recordi
         session=session.job.session,
         started_at=session.started_at,
         startup=(*session.startup, first_call),
-        memory=session.account.memory,
+        memory=replace(
+            session.account.memory,
+            cell_peak=take.peak_bytes,
+            device_used=take.device_used,
+            cache=cache_bytes(session.work, take.cell.workload),
+        ),
         evidence=replace(session.account.evidence, notes=(*session.account.evidence.notes, *sorted(ignored))),
         warmups=tuple(take.warmups),
         samples=tuple(take.samples),
@@ -239,4 +221,6 @@ def _recording(session: _Session, strategy: Strategy, take: CellTake) -> Recordi
         canaries=tuple(take.canaries),
         injected_slowdown=session.job.measure.injected_slowdown,
         roofline=session.account.roofline,
+        monitoring=take.monitoring,
+        set_aside=tuple(take.set_aside),
     )

@@ -107,14 +107,14 @@ class Campaign:
         """Whether a gate is red or a baseline could not be saved: the run must not end green, whatever tests assert."""
         if self.options.save_baseline:
             return bool(self.shelf.errors)
-        return any(verdict.outcome.fails for judgement in self.judgements() for verdict in judgement.verdicts)
+        return any(verdict.outcome.fails for judgement in self.judgements() for verdict in judgement.all)
 
     @property
     def inconclusive(self) -> tuple[Verdict, ...]:
         """The verdicts of a judging run that were left undecided; what has no baseline is not among them."""
         if self.options.save_baseline:
             return ()
-        verdicts = (verdict for judgement in self.judgements() for verdict in judgement.verdicts)
+        verdicts = (verdict for judgement in self.judgements() for verdict in judgement.all)
         return tuple(verdict for verdict in verdicts if verdict.outcome is Outcome.INCONCLUSIVE)
 
     def live_arms(self, asks: tuple[Ask, ...]) -> tuple[Arm, ...]:
@@ -234,6 +234,7 @@ class Campaign:
             options=self.options.gate,
             noise=self._noise,
             save_command=commands.save(self.argv, ask.cell),
+            resources=dict(ask.resources),
         )
         return self._with_neighbours(judgement) if stored is None else judgement
 

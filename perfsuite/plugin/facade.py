@@ -8,6 +8,7 @@ from perfsuite.core.errors import OptionError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import SERIES, Metric, parse_metric
 from perfsuite.core.recording import Recording
+from perfsuite.core.resources import RESOURCES
 from perfsuite.core.statistics import summarize
 from perfsuite.core.summary import Summary
 from perfsuite.core.units import to_ms
@@ -21,6 +22,12 @@ def _metric(name: str) -> Metric:
         return parse_metric(name, where="test")
     except OptionError as error:
         _fail(str(error))
+
+
+def _named(name: str) -> tuple[str, str]:
+    """The key and the label of a metric."""
+    metric = _metric(name)
+    return metric.key, metric.label
 
 
 def _fail(line: str) -> NoReturn:
@@ -72,23 +79,23 @@ class CellGate:
         self._save_error = save_error
 
     def require(self, *metrics: str) -> None:
-        """Fail the test if one of these metrics ('ttft.p50') regressed or is invalid, skip it if one is undecided.
+        """Fail the test if one of these ('ttft.p50', 'memory') regressed or is invalid, skip it if one is undecided.
 
         Under --perf-strict the undecided fails, too. While a baseline is saved nothing is compared: then only what
         kept it from being saved fails. A metric that the run takes out of the gate ('ttft.p99=off'), or that has no
         values, is skipped.
         """
-        wanted = [_metric(name) for name in metrics]
+        wanted = [(name, RESOURCES[name].label) if name in RESOURCES else _named(name) for name in metrics]
         if self._save_error:
             _fail(self._save_error)
         if not self._saving:
-            for metric in wanted:
-                self._require(metric)
+            for key, label in wanted:
+                self._require(key, label)
 
-    def _require(self, metric: Metric) -> None:
-        verdict = self.judgement.verdict(metric.key)
+    def _require(self, key: str, label: str) -> None:
+        verdict = self.judgement.verdict(key)
         if verdict is None:
-            pytest.skip(f"{self.judgement.cell.id}: {metric.label} is not gated here or has no values")
+            pytest.skip(f"{self.judgement.cell.id}: {label} is not gated here or has no values")
         line = verdict_line(self.judgement.cell, verdict)
         if verdict.outcome.fails:
             _fail(line)

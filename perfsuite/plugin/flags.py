@@ -60,10 +60,16 @@ VALUES = (
     Flag("warmup", "10", "one-token requests before the samples, and a fifth as many full ones", "N"),
     Flag("sessions", "", "sessions (fresh processes): 8 for --save-baseline; at most 6 a cell when judging", "N"),
     Flag("budget", "", "time after which no further session starts, e.g. 10m; 4 times the first pass", "TIME"),
-    Flag("timeout", "10m", "a session that shows no progress for so long counts as hung", "TIME"),
+    Flag(
+        "timeout",
+        "10m",
+        "a session that shows no progress for so long counts as hung; by phase: '10m,compile=1h'",
+        "TIME",
+    ),
+    Flag("monitor", "on", "on or off: watch clocks, throttling, other processes and the host beside the samples", "ON"),
     Flag(
         "tolerance",
-        "ttft.p50=5%,ttft.p99=10%,ttft_device.p50=2%,tpot.p50=5%,tpot_device.p50=2%,e2e.p50=5%",
+        "ttft.p50=5%,ttft.p99=10%,ttft_device.p50=2%,tpot.p50=5%,tpot_device.p50=2%,e2e.p50=5%,memory=2%",
         "slowdowns that must not get through, laid over the default; 'METRIC=off' takes one out",
         "LIST",
     ),

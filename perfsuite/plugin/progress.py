@@ -1,12 +1,16 @@
-"""Owns the progress line: which session, which cell, how far; rewritten on a terminal, one line a session elsewhere."""
+"""Owns the progress line: rewritten on a terminal; elsewhere, in CI logs, one line a cell; nothing under -q."""
 
+import shutil
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import pytest
 
+from perfsuite.core.recording import Recording
 from perfsuite.core.units import format_seconds
 from perfsuite.measure.clock import HostClock
 from perfsuite.measure.session import Progress, SessionJob
+from perfsuite.report.progress import cell_line, expected_ns, progress_line, title
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -19,7 +23,9 @@ class ProgressDisplay:
         self._config = config
         self._clock = HostClock()
         self._began_ns = 0
+        self._began_measuring_ns: int | None = None
         self._job: SessionJob | None = None
+        self._durations_ns: dict[tuple[object, ...], int] = {}
 
     @property
     def _reporter(self) -> "TerminalReporter | None":
@@ -28,26 +34,41 @@ class ProgressDisplay:
         return reporter if self._config.getoption("verbose", default=0) >= 0 else None
 
     def session_began(self, job: SessionJob) -> None:
-        self._job, self._began_ns = job, self._clock.now_ns()
+        self._job, self._began_ns, self._began_measuring_ns = job, self._clock.now_ns(), None
 
     def progressed(self, progress: Progress) -> None:
-        """Rewrite the line; off a terminal only the end of a session is worth a line."""
+        """Rewrite the line; off a terminal only what a session found is worth one."""
         reporter = self._reporter
         if reporter is None or self._job is None or not reporter.isatty:
             return
-        cell = f" {self._job.cells[progress.cell].workload.slug}" if progress.cell is not None else ""
-        count = f" {progress.done}/{progress.total}" if progress.total else ""
-        reporter.rewrite(f"{self._title(self._job)}: {progress.stage}{cell}{count}", erase=True)
+        elapsed_ns = self._clock.now_ns() - self._began_ns
+        if progress.stage == "measure" and self._began_measuring_ns is None:
+            self._began_measuring_ns = elapsed_ns
+        before_ns = self._durations_ns.get(_kind(self._job))
+        expected = expected_ns(progress, self._began_measuring_ns, elapsed_ns, before_ns)
+        columns = shutil.get_terminal_size().columns - 1
+        reporter.rewrite(progress_line(self._job, progress, elapsed_ns, expected, columns), erase=True)
 
-    def session_ended(self, words: str) -> None:
-        """Say how the session ended and how long it took."""
-        reporter = self._reporter
-        if reporter is None or self._job is None:
+    def session_ended(self, words: str, recordings: Iterable[Recording] = ()) -> None:
+        """Say how the session ended and how long it took; off a terminal what it found of each cell before."""
+        if self._job is None:
             return
-        line = f"{self._title(self._job)}: {words} in {format_seconds(self._clock.now_ns() - self._began_ns)}"
-        reporter.rewrite(line, erase=True) if reporter.isatty else reporter.ensure_newline()
-        reporter.write_line("" if reporter.isatty else line)
+        elapsed_ns = self._clock.now_ns() - self._began_ns
+        self._durations_ns[_kind(self._job)] = elapsed_ns
+        reporter = self._reporter
+        if reporter is None:
+            return
+        line = f"{title(self._job)}: {words} in {format_seconds(elapsed_ns)}"
+        if reporter.isatty:
+            reporter.rewrite(line, erase=True)
+            reporter.write_line("")
+            return
+        reporter.ensure_newline()
+        for recording in recordings:
+            reporter.write_line(cell_line(recording))
+        reporter.write_line(line)
 
-    def _title(self, job: SessionJob) -> str:
-        first = job.cells[0]
-        return f"perf {first.strategy_slug}/{first.model.slug} session {job.session + 1}, {len(job.cells)} cells"
+
+def _kind(job: SessionJob) -> tuple[object, ...]:
+    """Sessions that take about as long as each other."""
+    return (job.reference, job.cells[0].model, len(job.cells), job.measure.samples)

@@ -11,7 +11,7 @@ import pytest
 from perfsuite.core.errors import OptionError
 from perfsuite.core.matrix import Cell, expand
 from perfsuite.core.metrics import Metric
-from perfsuite.core.options import Options, merge_tolerances, parse_tolerances
+from perfsuite.core.options import Options, merge_tolerances, parse_resources, parse_tolerances
 from perfsuite.core.workload import ModelSpec, SamplingParams, Workload
 from perfsuite.models.presets import check_positions, positions_of
 from perfsuite.strategies import resolve
@@ -34,6 +34,7 @@ class Ask:
 
     cell: Cell
     tolerances: tuple[tuple[Metric, float], ...]
+    resources: tuple[tuple[str, float], ...] = ()
 
     @property
     def arm(self) -> "Arm":
@@ -61,10 +62,13 @@ def asks_of(definition: pytest.Item, options: Options) -> tuple[Ask, ...]:
     if unknown or (marker and marker.args):
         found = repr(unknown[0]) if unknown else f"the positional {marker.args[0]!r}" if marker else ""
         raise OptionError(f"{MARKER}: {found} is not an argument; use {', '.join(MARKER_ARGUMENTS)} by name")
-    changes = parse_tolerances(str(arguments["tolerance"]), where=MARKER) if "tolerance" in arguments else {}
+    text = str(arguments["tolerance"]) if "tolerance" in arguments else None
+    changes = {} if text is None else parse_tolerances(text, where=MARKER)
     merged = merge_tolerances(options.gate.tolerances, changes)
     tolerances = tuple(sorted(merged.items(), key=lambda item: item[0].rank))
-    return tuple(Ask(cell=cell, tolerances=tolerances) for cell in _cells(arguments, options))
+    used = merge_tolerances(options.gate.resources, {} if text is None else parse_resources(text, where=MARKER))
+    resources = tuple(sorted(used.items()))
+    return tuple(Ask(cell=cell, tolerances=tolerances, resources=resources) for cell in _cells(arguments, options))
 
 
 def _cells(arguments: Mapping[str, Any], options: Options) -> tuple[Cell, ...]:

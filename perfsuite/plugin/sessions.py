@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 from perfsuite import runs
 from perfsuite.core.codec import encode
@@ -11,13 +12,14 @@ from perfsuite.core.errors import BaselineError, OptionError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment, Recording
 from perfsuite.core.sample import Failure
-from perfsuite.core.validity import problems
+from perfsuite.core.validity import disturbance, problems
 from perfsuite.core.workload import Workload
 from perfsuite.measure.aftermath import after_loss, loss_note
 from perfsuite.measure.clock import utc_now
 from perfsuite.measure.environment import code_state, installed_versions
 from perfsuite.measure.launcher import SessionEnd, run_session
 from perfsuite.measure.session import SessionJob
+from perfsuite.measure.settling import Settling
 from perfsuite.plugin.progress import ProgressDisplay
 from perfsuite.plugin.settings import Settings
 
@@ -43,6 +45,8 @@ class Sessions:
         self._notes: list[str] = []
         self._losses: dict[tuple[str, object], list[str]] = {}
         self._loss_notes: dict[tuple[str, object], str] = {}
+        self._disturbed: dict[Cell, Recording] = {}
+        self._settling = Settling()
         self._run = self._open_run(argv)
 
     @property
@@ -74,7 +78,12 @@ class Sessions:
         for cell in filter(self.is_open, cells):
             arms.setdefault((cell.strategy, cell.model), []).append(cell)
         for members in arms.values():
+            known = set(self._disturbed)
             self._measure_arm(members)
+            again = [cell for cell in members if cell in self._disturbed and cell not in known]
+            if again:
+                self._settling.before_retry()
+                self._measure_arm(again)
 
     def finish(self) -> None:
         self._run.finish()
@@ -120,8 +129,18 @@ class Sessions:
         )
         self._display.session_began(job)
         end = run_session(job, self._display.progressed)
-        self._display.session_ended(_words(end))
+        self._display.session_ended(_words(end), end.recordings)
+        self._keep_output(end)
+        held = self._settling.after_session()
+        self._notes += [held] if held and held not in self._notes else []
         return end
+
+    def _keep_output(self, end: SessionEnd) -> None:
+        """What a worker that broke has written last, as a file that a note names, if there is room for it."""
+        if not end.output.strip():
+            return
+        with suppress(BaselineError):
+            self._notes.append(f"a session broke; its last output is in {self._run.keep_output(end.output)}")
 
     def _accept(self, end: SessionEnd, cells: list[Cell]) -> None:
         if end.recordings:
@@ -150,8 +169,16 @@ class Sessions:
         )
 
     def _keep(self, recordings: tuple[Recording, ...]) -> None:
+        """In memory and on disk; the first recording of a cell on a disturbed machine on disk only, to be made anew."""
         for recording in recordings:
-            self._recordings[recording.cell].append(recording)
+            disturbed = disturbance(recording)
+            if disturbed and recording.cell not in self._disturbed:
+                self._disturbed[recording.cell] = recording
+                self._notes.append(
+                    f"{recording.cell.id}: {disturbed}; this session was set aside and measured once more"
+                )
+            else:
+                self._recordings[recording.cell].append(recording)
         try:
             self._run.add(recordings)
         except BaselineError as error:

@@ -11,13 +11,16 @@ from perfsuite.core.engine import EngineOptions
 from perfsuite.core.errors import OptionError
 from perfsuite.core.metrics import Metric
 from perfsuite.core.options import (
+    DEFAULT_RESOURCES,
     DEFAULT_TOLERANCES,
     GateOptions,
     MeasureOptions,
     Options,
     merge_tolerances,
     parse_lengths,
+    parse_resources,
     parse_slowdown,
+    parse_timeouts,
     parse_tolerances,
 )
 from perfsuite.core.recording import ENVIRONMENT_KEYS
@@ -212,14 +215,24 @@ def _measure(reader: _Reader) -> MeasureOptions:
     samples = reader.number("samples", int, least=1)
     text = reader.text("inject_slowdown")
     slowdown, slow_device = parse_slowdown(text, where=_FLAGS["inject_slowdown"].option) if text else (0.0, False)
+    silence_ns, phases = parse_timeouts(reader.text("timeout"), where=_FLAGS["timeout"].option)
     return MeasureOptions(
         samples=samples,
         decode_samples=reader.whole_or_none("decode_samples") or max(10, samples // 10),
         warmup=reader.number("warmup", int, least=0),
         injected_slowdown=slowdown,
         slow_device=slow_device,
-        silence_ns=parse_duration(reader.text("timeout"), where=_FLAGS["timeout"].option),
+        silence_ns=silence_ns,
+        phase_silence_ns=phases,
+        monitor=_monitor(reader),
     )
+
+
+def _monitor(reader: _Reader) -> bool:
+    text = reader.text("monitor")
+    if text not in ("on", "off"):
+        raise OptionError(f"{_FLAGS['monitor'].option}: {text!r} is not allowed; write 'on' or 'off'")
+    return text == "on"
 
 
 def _gate(reader: _Reader, save_baseline: bool) -> GateOptions:
@@ -227,6 +240,7 @@ def _gate(reader: _Reader, save_baseline: bool) -> GateOptions:
     defaults = GateOptions()
     return GateOptions(
         tolerances=_tolerances(reader),
+        resources=_resources(reader),
         sessions=defaults.sessions if save_baseline else sessions or defaults.sessions,
         baseline_sessions=sessions or defaults.baseline_sessions,
         budget_ns=parse_duration(budget, where=_FLAGS["budget"].option) if budget else None,
@@ -247,3 +261,8 @@ def _allowed_mismatches(reader: _Reader) -> frozenset[str]:
 def _tolerances(reader: _Reader) -> dict[Metric, float]:
     flag: Flag = _FLAGS["tolerance"]
     return merge_tolerances(DEFAULT_TOLERANCES, parse_tolerances(reader.text("tolerance"), where=flag.option))
+
+
+def _resources(reader: _Reader) -> dict[str, float]:
+    flag: Flag = _FLAGS["tolerance"]
+    return merge_tolerances(DEFAULT_RESOURCES, parse_resources(reader.text("tolerance"), where=flag.option))

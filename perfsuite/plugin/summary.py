@@ -14,6 +14,7 @@ from perfsuite.report.calibration import calibration
 from perfsuite.report.drifts import drifts
 from perfsuite.report.headings import counted
 from perfsuite.report.layout import Line
+from perfsuite.report.monitoring import monitoring
 from perfsuite.report.observations import observations
 from perfsuite.report.passages import passages
 from perfsuite.report.sampling import sampling
@@ -45,6 +46,7 @@ def write_summary(reporter: "TerminalReporter", campaign: Campaign) -> None:
         _write(reporter, drifts(campaign.drifts, partial(commands.save, campaign.argv)))
         _write(reporter, selftest(campaign.selftest) if campaign.selftest else ())
     if verbose:
+        _write(reporter, monitoring(r for own in recordings.values() for r in own))
         _write(reporter, observations(observe(r for own in recordings.values() for r in own)))
         _write(reporter, sampling(r for own in recordings.values() for r in own))
         _write(reporter, passages(r for own in recordings.values() for r in own))

@@ -7,19 +7,22 @@ from typing import Any
 from perfsuite import __version__
 from perfsuite.core import jsontext
 from perfsuite.core.codec import encode
+from perfsuite.core.disturbance import findings
 from perfsuite.core.drift import Drift
 from perfsuite.core.errors import OptionError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.options import Options
 from perfsuite.core.recording import Recording
+from perfsuite.core.resources import RESOURCES
 from perfsuite.core.summary import Summary
 from perfsuite.core.verdict import Judgement
 from perfsuite.disk import explain, try_writing, write_whole
 from perfsuite.report.achieved import achieved, roofline_of
 from perfsuite.report.rows import pooled
 
-SCHEMA = 4
-"""Number of the report's layout. 3 lacked `drifts` in cells, 2 `roofline` in cells and recordings."""
+SCHEMA = 5
+"""Number of the report's layout. 4 lacked `used` and `findings` in cells and `monitoring` in recordings, 3 `drifts` in
+cells, 2 `roofline` in cells and recordings."""
 
 
 def document(
@@ -33,7 +36,8 @@ def document(
 
     Each cell has its recordings, raw samples and all, a summary per series over the sessions' pooled samples, its
     verdicts, and its roofline: the best limits of its sessions, the floor of each latency, and floor / P50 as
-    `achieved`; null where no limits are known. `drifts` are warnings and no part of a verdict.
+    `achieved`; null where no limits are known. `used` is memory (bytes) and energy (joules per token) of each session
+    that knows it, `findings` what disturbed the machine. `drifts` are warnings and no part of a verdict.
     """
     cells = dict.fromkeys((*(r.cell for r in recordings), *(judgement.cell for judgement in judgements)))
     return {
@@ -77,7 +81,14 @@ def _cell(cell: Cell, recordings: Sequence[Recording], judgements: Sequence[Judg
         "recordings": [encode(recording) for recording in own],
         "summaries": encode(summaries),
         "roofline": _roofline(own, summaries),
-        "verdicts": [encode(verdict) for judged in judgements if judged.cell == cell for verdict in judged.verdicts],
+        "verdicts": [encode(verdict) for judged in judgements if judged.cell == cell for verdict in judged.all],
+        "used": {name: resource.values(own) for name, resource in RESOURCES.items()},
+        "findings": [
+            {"session": recording.session, **encode(finding)}
+            for recording in own
+            if recording.monitoring is not None
+            for finding in findings((*recording.samples, *recording.set_aside), recording.monitoring)
+        ],
     }
 
 

@@ -32,6 +32,7 @@ from perfsuite.report.headings import (
     slowdown_lines,
 )
 from perfsuite.report.layout import Column, Line, table
+from perfsuite.report.machine import machine_columns
 from perfsuite.report.rows import RecordingsByCell, Row, grouped, rows_of, shape
 
 LEGEND = "± is half of the 95 % interval of P50 (order statistics); the samples of all sessions of a cell are pooled"
@@ -63,6 +64,7 @@ def _latency_table(rows: Sequence[Row]) -> tuple[Line, ...]:
         *achieved_columns(rows),
         startup_column([row.startup_ns for row in rows]),
         memory_column([row.memory for row in rows]),
+        *machine_columns(rows),
     )
     return (*_title(rows), *slowdown_lines(rows), *table(columns), *_footer(rows))
 
@@ -127,7 +129,9 @@ def _startup(recordings: Sequence[Recording]) -> tuple[Line, ...]:
 def _weights(recordings: Sequence[Recording]) -> tuple[Line, ...]:
     sizes = {recording.memory.weights for recording in recordings} - {None}
     told = " and ".join(format_bytes(size) for size in sorted(filter(None, sizes)))
-    return (Line(f"weights: {told}"),) if told else ()
+    cache = max((r.memory.cache for r in recordings if r.memory.cache), default=0)
+    rest = f", keys and values of the longest request: {format_bytes(cache)}" if cache else ""
+    return (Line(f"weights: {told}{rest}"),) if told else ()
 
 
 def _bundles(recordings: Sequence[Recording]) -> tuple[Line, ...]:

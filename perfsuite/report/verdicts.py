@@ -7,6 +7,7 @@ from itertools import groupby
 
 from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import SERIES, parse_metric
+from perfsuite.core.resources import RESOURCES
 from perfsuite.core.units import format_change, format_ms, format_percent
 from perfsuite.core.verdict import Interval, Judgement, Outcome, Verdict
 from perfsuite.report.headings import counted
@@ -52,13 +53,13 @@ def verdicts(judgements: Sequence[Judgement], commands: Commands) -> tuple[Line,
     findings.sort(key=lambda finding: SEVERITY[finding.first.outcome])
     by_outcome = groupby(findings, lambda finding: finding.first.outcome)
     lines = [line for outcome, same in by_outcome for line in _lines(outcome, list(same), commands)]
-    return (*lines, _count_line([verdict for judgement in judgements for verdict in judgement.verdicts]))
+    return (*lines, _count_line([verdict for judgement in judgements for verdict in judgement.all]))
 
 
 def _findings(judgement: Judgement) -> list[Finding]:
     """The verdicts with numbers one by one, save for passes; the others joined where they say the same."""
     joined: dict[tuple[object, ...], list[Verdict]] = {}
-    for verdict in judgement.verdicts:
+    for verdict in judgement.all:
         alone = verdict.change is not None and verdict.outcome is not Outcome.PASSED
         key = (verdict.outcome, verdict.reason, verdict.remedy, verdict.metric if alone else None)
         joined.setdefault(key, []).append(verdict)
@@ -136,7 +137,9 @@ def _explained(verdict: Verdict, remedy: str) -> str:
 
 
 def _label(metric: str) -> str:
-    """'TTFT P50'; what is no latency metric keeps its own name."""
+    """'TTFT P50', 'peak memory'; what is neither keeps its own name."""
+    if metric in RESOURCES:
+        return RESOURCES[metric].label
     return parse_metric(metric, where="verdict").label if metric.partition(".")[0] in SERIES else metric
 
 
@@ -151,9 +154,14 @@ def _change(verdict: Verdict) -> str:
 def _numbers(verdict: Verdict) -> str:
     if verdict.baseline is None or verdict.candidate is None or verdict.change is None:
         return ""
-    levels = f"{format_ms(verdict.baseline)} ms -> {format_ms(verdict.candidate)} ms"
+    levels = f"{_level(verdict.metric, verdict.baseline)} -> {_level(verdict.metric, verdict.candidate)}"
     details = (format_change(verdict.change), _interval(verdict.interval), _sizes(verdict), _basis(verdict))
     return f" {levels} ({', '.join(filter(None, details))}), tolerance {format_percent(verdict.tolerance)}"
+
+
+def _level(metric: str, value: float) -> str:
+    """'41.2 ms', '12.6 GiB'."""
+    return RESOURCES[metric].text(value) if metric in RESOURCES else f"{format_ms(value)} ms"
 
 
 def _interval(interval: Interval | None) -> str:
@@ -164,7 +172,7 @@ def _interval(interval: Interval | None) -> str:
 
 def _sizes(verdict: Verdict) -> str:
     """'n=50 vs 5x50': samples of the candidate and of the baseline, sessions times samples where there are several."""
-    if not verdict.samples:
+    if not verdict.samples or verdict.metric in RESOURCES:
         return ""
     candidate, baseline = (
         f"{sessions}x{verdict.samples}" if sessions > 1 else str(verdict.samples)
@@ -174,12 +182,18 @@ def _sizes(verdict: Verdict) -> str:
 
 
 def _basis(verdict: Verdict) -> str:
-    """'over graph^0.34', and the change of the raw times where dividing by a canary makes a difference."""
+    """'over graph^0.34', and the change of the raw times, and in cycles, where that makes a difference."""
+    in_cycles = f"in cycles {format_change(verdict.cycles_change or 0.0)}" if _differs(verdict, "cycles_change") else ""
     if verdict.mode == "raw":
-        return ""
-    raw, change = verdict.raw_change, verdict.change
-    differs = raw is not None and change is not None and abs(raw - change) > WORTH_SAYING * verdict.tolerance
-    return f"over {verdict.mode}" + (f", raw {format_change(raw or 0.0)}" if differs else "")
+        return in_cycles
+    raw = f"raw {format_change(verdict.raw_change or 0.0)}" if _differs(verdict, "raw_change") else ""
+    return ", ".join(filter(None, (f"over {verdict.mode}", raw, in_cycles)))
+
+
+def _differs(verdict: Verdict, name: str) -> bool:
+    """Whether another view of the change is far enough from it to be shown."""
+    other, change = getattr(verdict, name), verdict.change
+    return other is not None and change is not None and abs(other - change) > WORTH_SAYING * verdict.tolerance
 
 
 def _count_line(judged: list[Verdict]) -> Line:

@@ -30,6 +30,7 @@ class InProcess:
         self._spec: ModelSpec | None = None
         self._loaded: LoadedModel | None = None
         self._decoder: Decoder | None = None
+        self._peaks = (0, 0)
 
     @property
     def loaded(self) -> LoadedModel:
@@ -47,6 +48,7 @@ class InProcess:
         """The model on its device; OptionError before any weights are read if a workload is longer than it can hold."""
         check_positions(spec.name, positions_of(spec.name), workloads)
         device = find_device(spec.device)
+        self._peaks = (0, 0)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         self._spec, self._loaded = spec, load(spec, workloads)
@@ -106,10 +108,26 @@ class InProcess:
         device, weights = self.loaded.device, self.loaded.weight_bytes
         if device.type != "cuda":
             return Memory(weights=weights)
-        return Memory(
-            weights=weights,
-            peak_allocated=torch.cuda.max_memory_allocated(device),
-            peak_reserved=torch.cuda.max_memory_reserved(device),
+        allocated, reserved = self._peaks_so_far(device)
+        return Memory(weights=weights, peak_allocated=allocated, peak_reserved=reserved)
+
+    def begin_peak(self) -> None:
+        """Count the allocator's peak anew; the session's own is kept."""
+        if self.loaded.device.type == "cuda":
+            self._peaks = self._peaks_so_far(self.loaded.device)
+            torch.cuda.reset_peak_memory_stats(self.loaded.device)
+
+    def peak_bytes(self) -> int | None:
+        """The most bytes allocated since `begin_peak`; `None` without a GPU."""
+        device = self.loaded.device
+        return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+
+    def _peaks_so_far(self, device: torch.device) -> tuple[int, int]:
+        """The most bytes allocated and reserved since loading, whatever was counted anew in between."""
+        allocated, reserved = self._peaks
+        return (
+            max(allocated, torch.cuda.max_memory_allocated(device)),
+            max(reserved, torch.cuda.max_memory_reserved(device)),
         )
 
     def device_ns(self) -> tuple[int, ...] | None:

@@ -8,6 +8,7 @@ from perfsuite.core.options import (
     MeasureOptions,
     merge_tolerances,
     parse_lengths,
+    parse_timeouts,
     parse_tolerances,
 )
 
@@ -84,3 +85,32 @@ def test_measuring_without_warm_up_is_allowed() -> None:
 def test_a_gate_without_sessions_is_refused(name: str) -> None:
     with pytest.raises(OptionError, match="at least one session is needed"):
         GateOptions(**{name: 0})
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("10m", (600 * 10**9, {})),
+        ("10m,compile=1h", (600 * 10**9, {"compile": 3600 * 10**9})),
+        ("warm-up=5s", (600 * 10**9, {"warm-up": 5 * 10**9})),
+    ],
+)
+def test_timeouts_are_for_all_phases_or_by_phase(text: str, found: tuple[int, dict[str, int]]) -> None:
+    assert parse_timeouts(text, where="t") == found
+
+
+@pytest.mark.parametrize("text", ["", "10", "1m,2m", "=5s", "load=1m,load=2m", "load=", "load=soon"])
+def test_timeouts_that_cannot_be_used_are_refused(text: str) -> None:
+    with pytest.raises(OptionError, match=r"^t: "):
+        parse_timeouts(text, where="t")
+
+
+def test_a_phase_without_a_time_of_its_own_has_that_of_all() -> None:
+    options = MeasureOptions(silence_ns=5, phase_silence_ns={"compile": 7})
+    assert [options.silence_of(phase) for phase in ("compile", "load")] == [7, 5]
+
+
+def test_options_are_a_key_whatever_timeouts_they_hold() -> None:
+    """Cells that are measured alike share a process."""
+    named = MeasureOptions(phase_silence_ns={"load": 5})
+    assert {MeasureOptions(): 1, named: 2}[MeasureOptions(phase_silence_ns={"load": 5})] == 2

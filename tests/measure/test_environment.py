@@ -2,9 +2,13 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from perfsuite.core.options import MeasureOptions
 from perfsuite.core.workload import ModelFacts
+from perfsuite.measure import environment, nvml
 from perfsuite.measure.environment import collect, commit_of, host_name, host_peak_bytes
+from tests.builders import make_environment
 
 
 def facts(device: str) -> ModelFacts:
@@ -72,3 +76,45 @@ def test_the_commit_of_a_changed_checkout_says_so(tmp_path: Path) -> None:
 
 def test_a_process_has_held_some_memory() -> None:
     assert (host_peak_bytes() or 0) > 2**20
+
+
+def test_what_is_set_on_a_gpu_must_agree_and_what_only_describes_it_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"power limit": "700 W", "mig": "off", "ecc": "on"}
+    monkeypatch.setattr(environment, "uuid_of", lambda device: "GPU-1")
+    monkeypatch.setattr(
+        nvml, "look", lambda uuid, question: answers if question is nvml.Device.settings else 80 * 2**30
+    )
+    found = collect(facts("scripted"), MeasureOptions())
+    assert {name: found.must_agree[name] for name in ("power limit", "mig")} == {"power limit": "700 W", "mig": "off"}
+    assert {name: found.noted[name] for name in ("ecc", "memory", "uuid")} == {
+        "ecc": "on",
+        "memory": "80.0 GiB",
+        "uuid": "GPU-1",
+    }
+    assert "ecc" not in found.must_agree
+
+
+def test_the_governor_of_a_cpu_must_agree_where_it_can_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(environment, "GOVERNOR", tmp_path / "governor")
+    assert "governor" not in collect(facts("cpu"), MeasureOptions()).must_agree
+    (tmp_path / "governor").write_text("powersave\n")
+    assert collect(facts("cpu"), MeasureOptions()).must_agree["governor"] == "powersave"
+
+
+def test_a_container_is_noted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "mark").touch()
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setattr(environment, "CONTAINERS", {str(tmp_path / "mark"): "docker"})
+    assert collect(facts("cpu"), MeasureOptions()).noted["container"] == "docker"
+    monkeypatch.setattr(environment, "CONTAINERS", {})
+    assert collect(facts("cpu"), MeasureOptions()).noted["container"] == "none seen"
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "differs"), [("700 W", "500 W", True), ("700 W", None, False), (None, "500 W", False)]
+)
+def test_a_setting_is_compared_where_both_sides_know_it(there: str | None, here: str | None, differs: bool) -> None:
+    sides = [make_environment(**({"power limit": text} if text else {})) for text in (here, there)]
+    phrases = ("power limit: '700 W' there, '500 W' here",) if differs else ()
+    assert sides[0].differences(sides[1]) == phrases
+    assert sides[0].differences(sides[1], ignore=frozenset({"power limit"})) == ()

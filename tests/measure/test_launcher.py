@@ -4,7 +4,9 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -12,15 +14,24 @@ from perfsuite.core.matrix import Cell
 from perfsuite.core.options import MeasureOptions
 from perfsuite.core.workload import ModelSpec, Workload
 from perfsuite.measure.launcher import SessionEnd, run_session
+from perfsuite.measure.procfs import is_readable
 from perfsuite.measure.session import Progress, SessionJob
+from tests.scripted import ENGINE
+
+needs_proc = pytest.mark.skipif(not is_readable(), reason="there is no /proc here")
 
 
-def run(strategy: str, seen: list[Progress] | None = None, silence_ns: int = 60 * 10**9) -> SessionEnd:
+def run(
+    strategy: str,
+    seen: list[Progress] | None = None,
+    silence_ns: int = 60 * 10**9,
+    phases: Mapping[str, int] = MappingProxyType({}),
+) -> SessionEnd:
     cells = tuple(
         Cell(strategy="scripted", model=ModelSpec(name="tiny"), workload=Workload(prompt_tokens=n, output_tokens=2))
         for n in (10, 20)
     )
-    measure = MeasureOptions(samples=2, decode_samples=1, warmup=1, silence_ns=silence_ns)
+    measure = MeasureOptions(samples=2, decode_samples=1, warmup=1, silence_ns=silence_ns, phase_silence_ns=phases)
     reference = f"tests.scripted:{strategy}"
     job = SessionJob(reference=reference, cells=cells, session=0, measure=measure, import_path=tuple(sys.path))
     return run_session(job, (seen if seen is not None else []).append)
@@ -77,16 +88,81 @@ def mark(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_no_process_is_left_behind_by_a_hanging_worker(mark: str) -> None:
     run("HangsAt20", silence_ns=5 * 10**9)
-    assert workers(mark) == set()
+    assert processes(mark) == {}
 
 
-def test_a_worker_ends_when_the_run_that_started_it_is_killed(mark: str) -> None:
-    code = f"import sys; sys.path[:] = {sys.path!r}; from tests.measure.test_launcher import run; run('HangsAt20')"
-    parent = subprocess.Popen([sys.executable, "-c", code])
-    wait_until(lambda: bool(workers(mark)))
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    wait_until(lambda: not workers(mark))
+@pytest.mark.parametrize("strategy", ["WithEngine", "WithEngineKilledAt20", "EngineDiesAt20"])
+def test_no_engine_is_left_behind_whoever_is_killed(
+    strategy: str, mark: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(strategy)
+    assert (tmp_path / "engine.pid").exists()
+    assert processes(mark) == {}
+
+
+def test_an_engine_that_is_killed_costs_its_own_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole, broken = run("EngineDiesAt20").recordings
+    assert (len(whole.samples), whole.failures) == (3, ())
+    assert {failure.message for failure in broken.failures} == {"ConnectionError: the engine does not answer"}
+
+
+@pytest.fixture
+def left_running(mark: str, tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A run whose worker has started an engine and a sampler, and hangs."""
+    code = (
+        f"import sys; sys.path[:] = {sys.path!r}; "
+        "from tests.measure.test_launcher import run; run('WithEngineHangingAt20')"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    try:
+        wait_until(lambda: {"worker", "monitor", "engine"} <= set(processes(mark).values()))
+        yield parent
+    finally:
+        parent.kill()
+        parent.wait()
+
+
+@needs_proc
+def test_nothing_is_left_behind_when_the_run_is_killed(mark: str, left_running: "subprocess.Popen[bytes]") -> None:
+    left_running.send_signal(signal.SIGKILL)
+    left_running.wait()
+    wait_until(lambda: not processes(mark))
+
+
+@needs_proc
+def test_nothing_is_left_behind_when_run_and_worker_are_killed_at_once(
+    mark: str, left_running: "subprocess.Popen[bytes]"
+) -> None:
+    workers = [pid for pid, kind in processes(mark).items() if kind == "worker"]
+    left_running.send_signal(signal.SIGKILL)
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    left_running.wait()
+    wait_until(lambda: not processes(mark))
+
+
+@needs_proc
+def test_a_worker_that_is_killed_leaves_neither_engine_nor_sampler(
+    mark: str, left_running: "subprocess.Popen[bytes]"
+) -> None:
+    workers = [pid for pid, kind in processes(mark).items() if kind == "worker"]
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    left_running.wait()
+    assert processes(mark) == {}
+
+
+def test_a_phase_may_have_a_timeout_of_its_own() -> None:
+    end = run("HangsAt20", phases={"warm-up": 3 * 10**9})
+    assert end.died is not None
+    assert "said nothing for 3.00 s (--perf-timeout) and was ended during 'warm-up'" in end.died
+
+
+def test_what_a_worker_wrote_before_it_died_is_kept() -> None:
+    assert run("DiesAt20").output == "engine: fatal error\n"
+    assert run("Scripted").output == ""
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -97,10 +173,13 @@ def wait_until(holds: Callable[[], bool]) -> None:
     pytest.fail("it did not happen within thirty seconds")
 
 
-def workers(mark: str) -> set[int]:
-    """The process ids of all workers that were started under this mark."""
-    pids = {int(pid) for pid in os.listdir("/proc") if pid.isdigit()}
-    return {pid for pid in pids if "measure.worker" in _read(pid, "cmdline") and mark in _read(pid, "environ")}
+def processes(mark: str) -> dict[int, str]:
+    """What was started under this mark, by process id: 'run', 'worker', 'monitor' (the sampler) or 'engine'."""
+    pids = {int(pid) for pid in os.listdir("/proc") if pid.isdigit()} - {os.getpid()}
+    own = [pid for pid in pids if mark in _read(pid, "environ")]
+    kinds = {"measure.worker": "worker", "measure.monitor": "monitor", ENGINE: "engine"}
+    lines = {pid: _read(pid, "cmdline") for pid in own}
+    return {pid: next((kind for text, kind in kinds.items() if text in line), "run") for pid, line in lines.items()}
 
 
 def _read(pid: int, name: str) -> str:

@@ -74,7 +74,7 @@ def test_two_fixtures_of_one_cell_measure_it_once(run: Run, project: pytest.Pyte
     )
     result = run("--perf")
     result.assert_outcomes(passed=4)
-    assert str(result.stdout).count("session 1") == 1
+    assert str(result.stdout).count("session 1, ") == 1
 
 
 def test_a_fixture_outside_perf_skips_with_a_reason(run: Run, project: pytest.Pytester) -> None:
