@@ -163,5 +163,5 @@ class Endpoint:
 
 def _connect_words(text: str) -> str:
     if "SSL" in text or "certificate" in text.lower():
-        return f"TLS failed: {text}; name the authority's certificates with the environment variable SSL_CERT_FILE"
+        return f"TLS failed (name the authority's certificates in the environment variable SSL_CERT_FILE): {text}"
     return f"cannot be reached: {text}"

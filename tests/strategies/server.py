@@ -92,6 +92,7 @@ class Listening(ThreadingHTTPServer):
     """Knows the server that a test writes, and the event that lets hanging answers end."""
 
     daemon_threads = True
+    request_queue_size = 128  # as many connections come at once
 
     def __init__(self, server: Server) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
