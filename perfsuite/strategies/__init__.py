@@ -15,6 +15,7 @@ BUILTIN: Mapping[str, str] = MappingProxyType(
         "fake": "perfsuite.strategies.fake:FakeStrategy",
         "jit": "perfsuite.strategies.jit:JitStrategy",
         "jit-cuda-graph": "perfsuite.strategies.jit_cuda_graph:JitCudaGraphStrategy",
+        "tensorrt": "perfsuite.strategies.tensorrt:TensorRTStrategy",
     }
 )
 
