@@ -94,7 +94,7 @@ class EngineForward:
     def __init__(self, engines: "Engines", shape: Shape, states: list[Tensor], weights: Mapping[str, Tensor]) -> None:
         self.length = shape.length
         self._engines = engines
-        self._weights = list(weights.values())
+        self._weights = [weight.contiguous() for weight in weights.values()]  # an engine sees addresses, no strides
         device, dtype = states[0].device, states[0].dtype
         rows, heads, _, width = states[0].shape
         self._cache = torch.zeros((len(states), rows, heads, shape.length, width), dtype=dtype, device=device)
