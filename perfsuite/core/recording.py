@@ -25,7 +25,7 @@ ENVIRONMENT_KEYS = (
 """What can be among the keys that must agree; which of them are there depends on the device."""
 
 
-NOTES_THAT_MUST_AGREE = ("attention", "static cache")
+NOTES_THAT_MUST_AGREE = ("attention", "static cache", "engines")
 """Heads of evidence notes ('attention: sdpa') that two recordings must share to be comparable."""
 
 

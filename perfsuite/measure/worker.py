@@ -38,6 +38,7 @@ from perfsuite.measure.strategy import (
     Strategy,
     create,
     require_quantization,
+    use_engines,
     wanted_abilities,
 )
 
@@ -79,6 +80,7 @@ def run_job(job: SessionJob, emit: Emit) -> None:
         strategy = create(job.reference)
         _check_abilities(strategy, job)
         require_quantization(strategy, job.cells[0].model)
+        use_engines(strategy, job.engine_dir)
     except OptionError as error:
         emit(Event(refused=str(error)))
         return

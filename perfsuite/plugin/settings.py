@@ -46,6 +46,7 @@ class Settings:
     strategies_were_named: bool
     root: Path
     baseline_dir: Path
+    engine_dir: str | None
     json_path: Path | None
     inconclusive_exit: int
     resume: bool
@@ -104,6 +105,7 @@ def read_settings(config: pytest.Config) -> Settings:
         strategies_were_named="all" not in _names(reader, "strategy"),
         root=config.rootpath,
         baseline_dir=config.rootpath / reader.text("baseline_dir"),
+        engine_dir=_engine_dir(reader, config.rootpath),
         json_path=config.invocation_params.dir / json_text if json_text else None,
         inconclusive_exit=_inconclusive_exit(reader),
         resume=reader.switch("resume"),
@@ -111,6 +113,11 @@ def read_settings(config: pytest.Config) -> Settings:
         update_noise=reader.switch("update_noise") and not save_baseline,
         selftest=_selftest(reader, save_baseline),
     )
+
+
+def _engine_dir(reader: _Reader, root: Path) -> str | None:
+    text = reader.text("engine_dir")
+    return str(root / Path(text).expanduser()) if text else None
 
 
 def _inconclusive_exit(reader: _Reader) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from perfsuite.core.errors import OptionError
+from perfsuite.core.units import format_bytes, format_seconds
 from perfsuite.core.workload import ModelSpec
 from perfsuite.measure.clock import HostClock
 from perfsuite.models.load import LoadedModel
@@ -118,11 +119,16 @@ class Library:
         """Those that are to be built before they can be loaded."""
         return [shape for shape in shapes if self._named is None and not (self._folder / shape.slug).is_dir()]
 
-    def build(self, shape: Shape) -> None:
-        """Build the engines of a shape and keep them."""
+    def build(self, shape: Shape) -> str:
+        """Build the engines of a shape and keep them; a line that says what was built."""
         manifest, data = build_engines(self._loaded.model, shape, self._toolkit, self._identity)
-        write_engines(self._folder / shape.slug, manifest, data)
+        folder = self._folder / shape.slug
+        write_engines(folder, manifest, data)
         self.built += len(data)
+        sizes = ", ".join(f"{name} {format_bytes(len(content))}" for name, content in data.items())
+        nodes = sum(file.nodes for file in manifest.engines)
+        seconds = format_seconds(manifest.build_ns)
+        return f"built {folder}: {sizes}; {nodes} nodes inside, none left to PyTorch; {seconds}"
 
     def forward(self, rows: int, length: int) -> EngineForward:
         """The model's passes through engines; OptionError if they do not fit, or are damaged."""
@@ -164,10 +170,10 @@ class Library:
         """Versions, where the engines came from, what they hold, and how long building them took once."""
         files = [file for each in self._at_hand for file in each.manifest.engines]
         left = sorted({name for file in files for name in file.left_to_pytorch})
-        seconds = sum(each.manifest.build_ns for each in self._at_hand) / 1e9
+        seconds = format_seconds(sum(each.manifest.build_ns for each in self._at_hand))
         return (
             f"engines: {self._toolkit}",
-            f"engine cache: {'cold' if self.built else 'warm'}, built in {seconds:.0f} s",
+            f"engine cache: {'cold' if self.built else 'warm'}, built in {seconds}",
             f"nodes in engines: {sum(file.nodes for file in files)}, left to PyTorch: {', '.join(left) or 'none'}",
         )
 

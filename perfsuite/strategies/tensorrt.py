@@ -1,6 +1,6 @@
 """Owns the tensorrt strategy: prefill and decode as TensorRT engines, captured with the sampler and replayed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from perfsuite.core.recording import Evidence
 from perfsuite.core.workload import ModelSpec, Workload
 from perfsuite.measure.strategy import ALL_SAMPLING, Ability
 from perfsuite.models.device import find_device
+from perfsuite.models.load import load
+from perfsuite.strategies._engine_build import Shape
 from perfsuite.strategies._engine_library import Library
 from perfsuite.strategies._engine_toolkit import find_toolkit
 from perfsuite.strategies._fusion import fuse_projections
@@ -18,6 +20,22 @@ from perfsuite.strategies._graphs import GraphPool
 from perfsuite.strategies._static import require_static_cache
 from perfsuite.strategies._static_step import LaneForward, StaticStep, cache_length
 from perfsuite.strategies._static_strategy import StaticStrategy, require_gpu
+
+
+def build_folder(spec: ModelSpec, batch_sizes: Iterable[int], positions: int, folder: Path) -> Iterator[str]:
+    """Build the engines of a model for these batch sizes, and say what was built, a line for each.
+
+    OptionError, ModelLoadError, DeviceMemoryError or StrategyUnavailableError for whatever cannot be done.
+    """
+    device = find_device(spec.device)
+    require_gpu(TensorRTStrategy.name, device)
+    toolkit = find_toolkit()
+    loaded = load(spec)
+    require_static_cache(loaded.model)
+    fuse_projections(loaded.model)
+    library = Library(spec, loaded, toolkit, folder)
+    for rows in batch_sizes:
+        yield library.build(Shape(rows=rows, length=cache_length(positions)))
 
 
 class EngineStep(StaticStep):
