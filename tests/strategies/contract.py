@@ -5,13 +5,29 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from perfsuite.core.errors import StrategyUnavailableError
 from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.workload import ModelSpec, SamplingParams
 from perfsuite.measure.strategy import Strategy
+from perfsuite.strategies._engine_toolkit import find_toolkit
 
 PROMPT = tuple(range(40, 50))
 GREEDY = SamplingParams(temperature=0)
 TINY = ModelSpec(name="tiny", device="cpu")
+
+
+def _why_no_engines() -> str:
+    if not torch.cuda.is_available():
+        return "needs a CUDA device"
+    try:
+        find_toolkit()
+    except StrategyUnavailableError as error:
+        return str(error)
+    return ""
+
+
+WHY_NO_ENGINES = _why_no_engines()
+ENGINES_RUN = not WHY_NO_ENGINES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +37,7 @@ class Subject:
     reference: str
     model: ModelSpec = TINY
     needs_gpu: bool = False
+    needs_engines: bool = False
 
     def __str__(self) -> str:
         return self.reference.rpartition(":")[2]
@@ -38,14 +55,25 @@ SUBJECTS = (
         model=ModelSpec(name="tiny"),
         needs_gpu=True,
     ),
+    Subject(
+        reference="perfsuite.strategies.tensorrt:TensorRTStrategy",
+        model=ModelSpec(name="tiny"),
+        needs_gpu=True,
+        needs_engines=True,
+    ),
 )
 
 
 def parameters():
     """Every subject as a test's parameter; those that need a GPU are skipped where there is none."""
     no_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+    no_engines = pytest.mark.skipif(not ENGINES_RUN, reason=WHY_NO_ENGINES)
     return [
-        pytest.param(subject, id=str(subject), marks=[pytest.mark.gpu, no_gpu] if subject.needs_gpu else [])
+        pytest.param(
+            subject,
+            id=str(subject),
+            marks=[pytest.mark.gpu, no_engines if subject.needs_engines else no_gpu] if subject.needs_gpu else [],
+        )
         for subject in SUBJECTS
     ]
 
