@@ -23,6 +23,7 @@ from perfsuite.models.fingerprint import fingerprint
 from perfsuite.models.presets import check_positions, packaged_weights, positions_in, preset
 from perfsuite.models.quantization import quantize, require_quantization
 from perfsuite.models.storage import bytes_of
+from perfsuite.models.tokenizer import tokenizer_notes
 from perfsuite.models.work import work_of
 
 DUMMY_SEED = 0
@@ -37,12 +38,14 @@ _WEIGHT_ERRORS = (*CONFIG_ERRORS, RuntimeError, SafetensorError, pickle.Unpickli
 class LoadedModel:
     """A causal language model in eval mode on its device, and what it turned out to be.
 
-    `model` takes ids [B, L] and gives `.logits`; `eos_token_ids` end a sequence (none: nothing does).
+    `model` takes ids [B, L] and gives `.logits`; `eos_token_ids` end a sequence (none: nothing does). `notes` say
+    in what the tokenizer beside it does not fit.
     """
 
     model: Any
     facts: ModelFacts
     eos_token_ids: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -73,9 +76,11 @@ def load(spec: ModelSpec, workloads: tuple[Workload, ...] = ()) -> LoadedModel:
             model = _draw(spec, config, dtype, device) if _is_dummy(spec) else _read(spec, config, dtype).to(device)
             model.eval().requires_grad_(False)
             quantization = quantize(model, spec.quantization) if spec.quantization else None
-    facts = _facts(spec, model, dtype, device)
+    facts, eos_token_ids = _facts(spec, model, dtype, device), _eos_token_ids(model)
+    with _quiet_transformers():
+        notes = tokenizer_notes(spec, facts.vocabulary, eos_token_ids)
     return LoadedModel(
-        model=model, facts=replace(facts, quantization=quantization), eos_token_ids=_eos_token_ids(model)
+        model=model, facts=replace(facts, quantization=quantization), eos_token_ids=eos_token_ids, notes=notes
     )
 
 
