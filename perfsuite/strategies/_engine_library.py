@@ -5,7 +5,8 @@ A folder that the user named must fit and is never written to here; the default 
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,7 @@ class Library:
         self._folder = named or default_root(os.environ) / f"{spec.slug}-{self._identity.digest}"
         self._runtime = Runtime(toolkit)
         self._at_hand: list[_Loaded] = []
+        self._ready: dict[Shape, Engines] = {}
         self.built = 0
 
     @property
@@ -133,13 +135,16 @@ class Library:
     def forward(self, rows: int, length: int) -> EngineForward:
         """The model's passes through engines; OptionError if they do not fit, or are damaged."""
         shape = self.fitting(rows, length)
-        for absent in self.missing([shape]):
-            self.build(absent)
-        engines = self._engines(shape)
+        if shape not in self._ready:
+            for absent in self.missing([shape]):
+                self.build(absent)
+            self.load(shape)
+        engines = self._ready.pop(shape)  # whoever runs them keeps them
         states = new_states(self._loaded.model, shape)
         return EngineForward(engines, shape, states, weights_of(self._loaded.model))
 
-    def _engines(self, shape: Shape) -> Engines:
+    def load(self, shape: Shape) -> None:
+        """Have the engines of a shape deserialised; OptionError if they do not fit, or are damaged."""
         folder, remedy = self._folder / shape.slug, f"build them again with: {self._command(shape)}"
         manifest = read_manifest(folder, remedy=remedy)
         require_same(manifest, self._identity, folder, remedy=remedy)
@@ -151,12 +156,18 @@ class Library:
             engine = self._runtime.engine(read_engine(folder, file, remedy=remedy), str(folder / name))
             parts.append((engine, list(file.inputs), list(file.outputs)))
         self._at_hand.append(_Loaded(manifest=manifest, kernels=kernels, folder=folder))
-        return Engines(self._runtime, parts[0], parts[1], kernels, self._loaded.device)
+        self._ready[shape] = Engines(self._runtime, parts[0], parts[1], kernels, self._loaded.device)
 
-    def specialise(self, wanted: bool) -> None:
-        """Whether passes made ready from now on get kernels for their very shape."""
+    @contextmanager
+    def specialised(self) -> Iterator[None]:
+        """Passes that are made ready in here get kernels for their very shape, which takes time once."""
         for each in self._at_hand:
-            each.kernels.specialise = wanted
+            each.kernels.specialise = True
+        try:
+            yield
+        finally:
+            for each in self._at_hand:
+                each.kernels.specialise = False
 
     def keep_kernels(self) -> None:
         """Put what the runtime compiled beside its engines, where they may be written to."""

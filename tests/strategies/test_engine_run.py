@@ -12,7 +12,7 @@ from perfsuite.strategies._engine_run import EngineForward
 from perfsuite.strategies._fusion import fuse_projections
 from perfsuite.strategies._static import layer_count
 from perfsuite.strategies.eager import EagerForward
-from perfsuite.strategies.tensorrt import EngineStep
+from perfsuite.strategies.tensorrt import _EngineStep
 from tests.strategies.families import STATIC, small_model
 
 GREEDY = SamplingParams(temperature=0)
@@ -106,7 +106,7 @@ def test_a_step_of_engines_answers_as_eager_does(forward_of, rows):
     asked = request(rows=rows)
     expected = tokens_of(SampledStep(EagerForward(model), CPU), asked)
     fuse_projections(model)
-    step = EngineStep(model, Library(), lambda run, _: run)
+    step = _EngineStep(model, Library(), lambda run, _: run)
     step.expect([Workload(prompt_tokens=20, output_tokens=8, batch_size=rows, sampling=GREEDY)])
     assert tokens_of(step, asked) == expected
     assert step.note() == "static cache: 64 positions"
