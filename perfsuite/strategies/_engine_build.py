@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from perfsuite.core.errors import DeviceMemoryError, StrategyUnavailableError
-from perfsuite.strategies._engine_passes import EnginePass, weights_of
+from perfsuite.strategies._engine_passes import EnginePass, Outputs, weights_of
 from perfsuite.strategies._engine_toolkit import Toolkit, bridge, without_a_gpu
 from perfsuite.strategies._static import layer_count
 
@@ -71,17 +71,16 @@ def build_decode(model: Any, shape: Shape, toolkit: Toolkit, *, target: str | No
     """One engine for one more token of each row over a cache of the shape's length; errors as `build_prefill`."""
     engine_pass = EnginePass(model, layer_count(model), shape.length)
     ids, positions = _prompt(model, shape.rows, 1)
-    cached = [state.new_zeros((*state.shape[:2], shape.length, state.shape[3])) for state in new_states(model, shape)]
+    cached = [state.new_zeros((*state.shape[:2], shape.length, state.shape[3])) for state in example(model, shape)[1:]]
     lowered = partial(_lowered, engine_pass, (ids, positions, cached, weights_of(model)), None)
     return _build(lowered, shape, toolkit, target)
 
 
 @torch.no_grad()
-def new_states(model: Any, shape: Shape) -> list[Tensor]:
-    """Keys and values of each layer for one token, [B, heads, 1, D]: what a cache has to hold."""
+def example(model: Any, shape: Shape) -> Outputs:
+    """What a pass over one token of each row gives, computed by the model itself."""
     ids, positions = _prompt(model, shape.rows, 1)
-    _, *states = EnginePass(model, layer_count(model), shape.length).forward(ids, positions, [], weights_of(model))
-    return states
+    return EnginePass(model, layer_count(model), shape.length).forward(ids, positions, [], weights_of(model))
 
 
 def _prompt(model: Any, rows: int, tokens: int) -> tuple[Tensor, Tensor]:

@@ -60,9 +60,9 @@ _WORDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFile:
-    """One serialised engine: its file, the file's digest, its inputs and outputs by name, how it came to be.
+    """One serialised engine: its file, the file's digest, its inputs and outputs by name, in the order of a pass.
 
-    `nodes` of the graph are inside, those in `left_to_pytorch` are not. `build_ns` is how long it took.
+    `nodes` is how many operations of the exported graph it holds: all there were. `build_ns` is how long it took.
     """
 
     name: str
@@ -70,7 +70,6 @@ class EngineFile:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     nodes: int
-    left_to_pytorch: tuple[str, ...]
     build_ns: int
 
 

@@ -18,7 +18,7 @@ from perfsuite.core.units import format_bytes, format_seconds
 from perfsuite.core.workload import ModelSpec
 from perfsuite.measure.clock import HostClock
 from perfsuite.models.load import LoadedModel
-from perfsuite.strategies._engine_build import Plan, Shape, build_decode, build_prefill, new_states
+from perfsuite.strategies._engine_build import Plan, Shape, build_decode, build_prefill, example
 from perfsuite.strategies._engine_folder import (
     DECODE,
     KERNELS,
@@ -35,7 +35,7 @@ from perfsuite.strategies._engine_folder import (
     write_engines,
 )
 from perfsuite.strategies._engine_passes import weights_of
-from perfsuite.strategies._engine_run import EngineForward, Engines, Kernels, Runtime
+from perfsuite.strategies._engine_run import EngineForward, Engines, Kernels, Part, Runtime
 from perfsuite.strategies._engine_toolkit import Toolkit
 
 FLAG = "--perf-engine-dir"
@@ -140,8 +140,8 @@ class Library:
                 self.build(absent)
             self.load(shape)
         engines = self._ready.pop(shape)  # whoever runs them keeps them
-        states = new_states(self._loaded.model, shape)
-        return EngineForward(engines, shape, states, weights_of(self._loaded.model))
+        model = self._loaded.model
+        return EngineForward(engines, shape.length, example(model, shape), weights_of(model))
 
     def load(self, shape: Shape) -> None:
         """Have the engines of a shape deserialised; OptionError if they do not fit, or are damaged."""
@@ -154,9 +154,9 @@ class Library:
         for name in (PREFILL, DECODE):
             file = manifest.engine(name)
             engine = self._runtime.engine(read_engine(folder, file, remedy=remedy), str(folder / name))
-            parts.append((engine, list(file.inputs), list(file.outputs)))
+            parts.append(Part(engine=engine, inputs=file.inputs, outputs=file.outputs))
         self._at_hand.append(_Loaded(manifest=manifest, kernels=kernels, folder=folder))
-        self._ready[shape] = Engines(self._runtime, parts[0], parts[1], kernels, self._loaded.device)
+        self._ready[shape] = Engines(parts[0], parts[1], kernels, self._loaded.device)
 
     @contextmanager
     def specialised(self) -> Iterator[None]:
@@ -180,12 +180,11 @@ class Library:
     def notes(self) -> tuple[str, ...]:
         """Versions, where the engines came from, what they hold, and how long building them took once."""
         files = [file for each in self._at_hand for file in each.manifest.engines]
-        left = sorted({name for file in files for name in file.left_to_pytorch})
         seconds = format_seconds(sum(each.manifest.build_ns for each in self._at_hand))
         return (
             f"engines: {self._toolkit}",
             f"engine cache: {'cold' if self.built else 'warm'}, built in {seconds}",
-            f"nodes in engines: {sum(file.nodes for file in files)}, left to PyTorch: {', '.join(left) or 'none'}",
+            f"nodes in engines: {sum(file.nodes for file in files)}, left to PyTorch: none",
         )
 
     def _command(self, shape: Shape) -> str:
@@ -213,6 +212,5 @@ def _file(name: str, plan: Plan, build_ns: int) -> EngineFile:
         inputs=plan.inputs,
         outputs=plan.outputs,
         nodes=plan.nodes,
-        left_to_pytorch=(),
         build_ns=build_ns,
     )

@@ -24,6 +24,9 @@ ATTENTION = "perfsuite-engine"
 _NOT_ATTENDED_WITH = ("softcap", "s_aux")
 """Options of transformers' attention that change what is computed: a cap on scores, and scores of no key."""
 
+Outputs = tuple[Tensor, ...]
+"""What a pass gives: logits of the last position [B, V], then each layer's new keys and values [B, heads, L, D]."""
+
 _Cache: Any = transformers.Cache  # transformers is typed too loosely to be of use
 _StaticLayer: Any = StaticLayer
 _AttentionInterface: Any = transformers.AttentionInterface
@@ -46,9 +49,7 @@ class EnginePass(Module):
         self._keeps_logits = bool(last_position_only(model))
         self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
 
-    def forward(
-        self, ids: Tensor, positions: Tensor, cached: list[Tensor], weights: dict[str, Tensor]
-    ) -> tuple[Tensor, ...]:
+    def forward(self, ids: Tensor, positions: Tensor, cached: list[Tensor], weights: dict[str, Tensor]) -> Outputs:
         place = self._place
         place.positions, place.cached = positions, cached
         layers = [_Layer(self._length, place, index) for index in range(len(place.fresh))]

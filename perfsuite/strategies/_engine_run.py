@@ -5,6 +5,7 @@ come from.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from perfsuite.core.errors import DeviceMemoryError, StrategyUnavailableError
 from perfsuite.core.units import format_bytes
 from perfsuite.models.device import free_bytes
-from perfsuite.strategies._engine_build import Shape
+from perfsuite.strategies._engine_passes import Outputs
 from perfsuite.strategies._engine_toolkit import Toolkit
 
 _ALIGNMENT = 256
@@ -91,17 +92,19 @@ class EngineForward:
     A decode step's new states come out beside the cache, and one kernel puts those of all layers into it.
     """
 
-    def __init__(self, engines: "Engines", shape: Shape, states: list[Tensor], weights: Mapping[str, Tensor]) -> None:
-        self.length = shape.length
+    def __init__(self, engines: "Engines", length: int, example: Outputs, weights: Mapping[str, Tensor]) -> None:
+        """`example` is what a pass over one token of each row gives, which shows what there is to keep."""
+        logits, *states = example
+        self.length = length
         self._engines = engines
         self._weights = [weight.contiguous() for weight in weights.values()]  # an engine sees addresses, no strides
+        self._logits = torch.empty_like(logits)
         device, dtype = states[0].device, states[0].dtype
         rows, heads, _, width = states[0].shape
-        self._cache = torch.zeros((len(states), rows, heads, shape.length, width), dtype=dtype, device=device)
-        self._prompt_states = _Slots(len(states), (rows, heads, shape.length, width), dtype, device)
+        self._cache = torch.zeros((len(states), rows, heads, length, width), dtype=dtype, device=device)
+        self._prompt_states = _Slots(len(states), (rows, heads, length, width), dtype, device)
         self._token_states = _Slots(len(states), (rows, heads, 1, width), dtype, device)
-        self._logits: Tensor | None = None
-        self._positions = torch.arange(shape.length, device=device).unsqueeze(0)
+        self._positions = torch.arange(length, device=device).unsqueeze(0)
         self._position = torch.zeros((1, 1), dtype=torch.int64, device=device)
         self._over_prompt: dict[int, _Bound] = {}
         self._over_cache: _Bound | None = None
@@ -110,22 +113,20 @@ class EngineForward:
         tokens = ids.shape[1]
         states = self._prompt_states.of_tokens(tokens)
         bound = self._prompt_pass(tokens)
-        logits = self._logits_for(bound)
-        bound.run([ids, self._positions[:, :tokens], *self._weights], [logits, *states])
+        bound.run([ids, self._positions[:, :tokens], *self._weights], [self._logits, *states])
         self._cache[:, :, :, :tokens].copy_(states)
         self._position.fill_(tokens)
-        return logits
+        return self._logits
 
     def decode(self, ids: Tensor) -> Tensor:
         if self._over_cache is None:
             self._over_cache = self._engines.decode()
-        bound = self._over_cache
         states = self._token_states.of_tokens(1)
-        logits = self._logits_for(bound)
-        bound.run([ids, self._position, *self._cache.unbind(), *self._weights], [logits, *states])
+        kept = self._cache.unbind()
+        self._over_cache.run([ids, self._position, *kept, *self._weights], [self._logits, *states])
         self._cache.index_copy_(3, self._position[0], states)
         self._position.add_(1)
-        return logits
+        return self._logits
 
     def rewind(self) -> None:
         """Go back to the first position, so that decode steps can be tried out before any prefill."""
@@ -143,12 +144,6 @@ class EngineForward:
         if known is None:
             known = self._over_prompt[key] = self._engines.prefill()
         return known
-
-    def _logits_for(self, bound: "_Bound") -> Tensor:
-        if self._logits is None:
-            shape, dtype = bound.output(0)
-            self._logits = torch.empty(shape, dtype=dtype, device=self._cache.device)
-        return self._logits
 
 
 class _Slots:
@@ -172,67 +167,57 @@ class _Slots:
         return used.view(len(used), rows, heads, tokens, width)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A deserialised engine, and the names of its inputs and outputs in the order of a pass."""
+
+    engine: Any
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
 class Engines:
     """The two engines of one shape, and the scratch memory that all of their contexts share, one running at a time."""
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        prefill: "tuple[Any, list[str], list[str]]",
-        decode: "tuple[Any, list[str], list[str]]",
-        kernels: Kernels,
-        device: torch.device,
-    ) -> None:
+    def __init__(self, prefill: Part, decode: Part, kernels: Kernels, device: torch.device) -> None:
         self.kernels = kernels
-        self._runtime = runtime  # engines must not outlive it
         self._prefill, self._decode = prefill, decode
-        size = max(prefill[0].device_memory_size_v2, decode[0].device_memory_size_v2, _ALIGNMENT)
-        self.scratch = _scratch(size, device)
+        size = max(prefill.engine.device_memory_size_v2, decode.engine.device_memory_size_v2, _ALIGNMENT)
+        self._scratch = _scratch(size, device)
 
     def prefill(self) -> "_Bound":
+        """A context of its own for prompts."""
         return self._bound(self._prefill)
 
     def decode(self) -> "_Bound":
+        """A context of its own for decode steps."""
         return self._bound(self._decode)
 
-    def _bound(self, part: "tuple[Any, list[str], list[str]]") -> "_Bound":
-        engine, inputs, outputs = part
-        context = self.kernels.context(engine)
-        context.set_device_memory(self.scratch.data_ptr(), self.scratch.numel())
-        return _Bound(self._runtime.toolkit.runtime, context, inputs, outputs, self.scratch)
+    def _bound(self, part: Part) -> "_Bound":
+        context = self.kernels.context(part.engine)
+        context.set_device_memory(self._scratch.data_ptr(), self._scratch.numel())
+        return _Bound(context, part, self._scratch)
 
 
 class _Bound:
-    """An execution context and the names of what it is given."""
+    """An execution context, which is told at each run where everything lies."""
 
-    def __init__(self, trt: Any, context: Any, inputs: list[str], outputs: list[str], scratch: Tensor) -> None:
-        self._trt = trt
+    def __init__(self, context: Any, part: Part, scratch: Tensor) -> None:
         self._context = context
-        self._inputs = inputs
-        self._outputs = outputs
-        self._scratch = scratch
-
-    def output(self, index: int) -> tuple[tuple[int, ...], torch.dtype]:
-        """Shape and dtype of an output whose shape no input changes."""
-        engine, name = self._context.engine, self._outputs[index]
-        return tuple(engine.get_tensor_shape(name)), _torch_dtype(self._trt, engine.get_tensor_dtype(name))
+        self._part = part
+        self._scratch = scratch  # which the context knows by its address only
 
     def run(self, inputs: list[Tensor], outputs: list[Tensor]) -> None:
         """Run on the current stream; RuntimeError if TensorRT does not take what it is given."""
         context = self._context
-        for name, tensor in zip(self._inputs, inputs, strict=True):
+        for name, tensor in zip(self._part.inputs, inputs, strict=True):
             if not context.set_input_shape(name, tuple(tensor.shape)):
                 raise RuntimeError(f"TensorRT does not take {tuple(tensor.shape)} for its input {name!r}")
             context.set_tensor_address(name, tensor.data_ptr())
-        for name, tensor in zip(self._outputs, outputs, strict=True):
+        for name, tensor in zip(self._part.outputs, outputs, strict=True):
             context.set_tensor_address(name, tensor.data_ptr())
         if not context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
             raise RuntimeError("TensorRT could not run an engine; its own words are on standard error")
-
-
-def _torch_dtype(trt: Any, dtype: Any) -> torch.dtype:
-    known = {trt.DataType.FLOAT: torch.float32, trt.DataType.HALF: torch.float16, trt.DataType.BF16: torch.bfloat16}
-    return known[dtype]
 
 
 def _scratch(size: int, device: torch.device) -> Tensor:

@@ -47,7 +47,6 @@ def manifest(identity=HERE, data=DATA):
             inputs=("ids", "positions"),
             outputs=("output0",),
             nodes=322,
-            left_to_pytorch=(),
             build_ns=5 * 10**9,
         )
         for name, content in data.items()

@@ -6,7 +6,7 @@ import torch
 from perfsuite.core.sample import Request
 from perfsuite.core.workload import SamplingParams, Workload
 from perfsuite.strategies._decode import Decoder, SampledStep
-from perfsuite.strategies._engine_build import Shape, new_states
+from perfsuite.strategies._engine_build import Shape, example
 from perfsuite.strategies._engine_passes import EnginePass, weights_of
 from perfsuite.strategies._engine_run import EngineForward
 from perfsuite.strategies._fusion import fuse_projections
@@ -45,14 +45,6 @@ class TorchBound:
     def __init__(self, engine_pass, model, cached):
         self._pass, self._model, self._cached = engine_pass, model, cached
 
-    def output(self, index):
-        assert index == 0
-        return (self.rows, self._model.config.vocab_size), torch.float32
-
-    @property
-    def rows(self):
-        return TorchBound.batch
-
     def run(self, inputs, outputs):
         ids, positions, *rest = inputs
         assert all(tensor.is_contiguous() for tensor in (*inputs, *outputs))  # TensorRT sees addresses, no strides
@@ -65,9 +57,8 @@ class TorchBound:
 @pytest.fixture
 def forward_of():
     def make(model, rows=1, length=64):
-        TorchBound.batch = rows
         shape = Shape(rows=rows, length=length)
-        return EngineForward(TorchEngines(model, length), shape, new_states(model, shape), weights_of(model))
+        return EngineForward(TorchEngines(model, length), length, example(model, shape), weights_of(model))
 
     return make
 
