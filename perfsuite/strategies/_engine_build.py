@@ -217,12 +217,17 @@ class _Keeper(logging.Handler):
 
 def _build_error(shape: Shape, errors: list[str]) -> Exception:
     told = errors[-1].splitlines()[0] if errors else "it did not say why"
-    if any(sign in error for error in errors for sign in _NO_ROOM):
+    if is_no_room(errors):
         return _no_room(shape, told)
     return StrategyUnavailableError(
         f"tensorrt: no engine could be built for {shape.rows} rows and {shape.length} positions ({told}); use "
         "--perf-strategy eager or jit-cuda-graph"
     )
+
+
+def is_no_room(complaints: list[str]) -> bool:
+    """Whether TensorRT complains that a device, or the host, has no room."""
+    return any(sign in complaint for complaint in complaints for sign in _NO_ROOM)
 
 
 def _no_room(shape: Shape, told: str) -> DeviceMemoryError:

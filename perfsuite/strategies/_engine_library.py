@@ -35,7 +35,8 @@ from perfsuite.strategies._engine_folder import (
     write_engines,
 )
 from perfsuite.strategies._engine_passes import weights_of
-from perfsuite.strategies._engine_run import EngineForward, Engines, Kernels, Part, Runtime
+from perfsuite.strategies._engine_run import EngineForward
+from perfsuite.strategies._engine_runtime import Engines, Kernels, Part, Runtime
 from perfsuite.strategies._engine_toolkit import Toolkit
 
 FLAG = "--perf-engine-dir"
@@ -149,7 +150,7 @@ class Library:
         manifest = read_manifest(folder, remedy=remedy)
         require_same(manifest, self._identity, folder, remedy=remedy)
         kept = folder / KERNELS
-        kernels = Kernels(self._toolkit, kept.read_bytes() if kept.is_file() else None)
+        kernels = Kernels(self._runtime, kept.read_bytes() if kept.is_file() else None)
         parts = []
         for name in (PREFILL, DECODE):
             file = manifest.engine(name)

@@ -8,6 +8,7 @@ import torch
 from perfsuite.core.errors import DeviceMemoryError, StrategyUnavailableError
 from perfsuite.strategies import _engine_build
 from perfsuite.strategies._engine_build import Shape, build_decode, build_prefill
+from perfsuite.strategies._engine_runtime import Runtime
 from perfsuite.strategies._engine_toolkit import find_toolkit
 from perfsuite.strategies._fusion import fuse_projections
 from tests.strategies.families import small_model
@@ -92,6 +93,27 @@ def test_no_room_to_build_is_said_with_what_to_lower(toolkit, monkeypatch, ends)
     assert str(caught.value).startswith("out of memory while building an engine for 2 rows and 64 positions (")
     assert str(caught.value).endswith("; lower the batch size or the prompt and output length, or free the GPU")
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def runtime(toolkit):
+    return Runtime(toolkit)
+
+
+def test_bytes_that_are_no_engine_are_refused_in_tensorrts_own_words(runtime):
+    with pytest.raises(StrategyUnavailableError) as caught:
+        runtime.engine(b"no engine at all" * 10, "'b1-c64/decode.engine'")
+    assert str(caught.value).startswith(
+        "tensorrt: TensorRT-RTX does not take 'b1-c64/decode.engine'; build it again, or use --perf-strategy "
+        "jit-cuda-graph (IRuntime::deserializeCudaEngine: Error Code 1: Serialization"
+    )
+    assert "\n" not in str(caught.value)
+
+
+def test_where_tensorrt_lacks_room_it_is_an_error_of_memory(runtime):
+    runtime._complaints.append("[defaultAllocator.cpp::allocate] Error Code 1: Cuda Runtime (out of memory)")
+    assert isinstance(runtime.problem("makes no context"), DeviceMemoryError)
+    assert isinstance(runtime.problem("makes no context"), StrategyUnavailableError)  # it has said so once
 
 
 def test_a_cap_on_attention_scores_is_refused_not_dropped():
