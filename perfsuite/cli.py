@@ -1,4 +1,4 @@
-"""Owns the command `perfsuite`: what can be done with stored baselines without pytest.
+"""Owns the command `perfsuite`: what can be done without pytest, with stored baselines and with engines.
 
 Exit codes of `perfsuite selftest`: 0 the gate did right, 1 it was wrong in real sessions, 2 it could not be asked.
 """
@@ -13,7 +13,15 @@ from typing import NoReturn
 from perfsuite.core.baseline import Baseline
 from perfsuite.core.errors import OptionError, PerfsuiteError
 from perfsuite.core.metrics import Metric
-from perfsuite.core.options import DEFAULT_TOLERANCES, GateOptions, merge_tolerances, parse_tolerances
+from perfsuite.core.options import (
+    DEFAULT_PROMPT_LENGTHS,
+    DEFAULT_TOLERANCES,
+    GateOptions,
+    Options,
+    merge_tolerances,
+    parse_lengths,
+    parse_tolerances,
+)
 from perfsuite.core.replay import REPLAYS, study
 from perfsuite.core.selftest import Gated, SelfTest, default_slowdown, verdict_count
 from perfsuite.core.units import parse_percent
@@ -28,6 +36,8 @@ from perfsuite.store import BaselineStore
 from perfsuite.strategies import references, resolve
 
 GATE_WRONG, NOT_ASKED, INTERRUPTED = 1, 2, 130
+BUILD_ENGINE = "build-engine"
+DEFAULT_POSITIONS = max(DEFAULT_PROMPT_LENGTHS) + Options().output_tokens
 RESET = "\x1b[0m"
 COLOURS = {"plain": "", "bold": "\x1b[1m", "red": "\x1b[31m", "green": "\x1b[32m", "yellow": "\x1b[33m"}
 
@@ -36,12 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code. What goes wrong is one line on standard error."""
     arguments = _parser().parse_args(argv)
     try:
-        return _selftest(arguments)
+        return _build_engine(arguments) if arguments.command == BUILD_ENGINE else _selftest(arguments)
     except PerfsuiteError as error:
-        _complain(str(error))
+        _complain(str(error), arguments.command)
         return NOT_ASKED
     except KeyboardInterrupt:
-        _complain("interrupted")
+        _complain("interrupted", arguments.command)
         return INTERRUPTED
 
 
@@ -65,13 +75,51 @@ def _parser() -> argparse.ArgumentParser:
         "--inject", metavar="PERCENT", help="slowdown of the real trial (default: twice the median's tolerance)"
     )
     own.add_argument("--no-real", action="store_true", help="replays only, no real sessions")
+    _add_build_engine(commands)
     return parser
+
+
+def _add_build_engine(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    about = "build the TensorRT engines that --perf-engine-dir names: one folder, one model, any number of shapes"
+    own = commands.add_parser(BUILD_ENGINE, help=about, description=about)
+    own.add_argument("--model", required=True, metavar="NAME", help="preset, Hugging Face id or local folder")
+    own.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder that is to hold the engines")
+    own.add_argument("--dtype", default="auto", help="as --perf-dtype")
+    own.add_argument("--batch-size", default="1", metavar="LIST", help="batch sizes, e.g. 1,4 (default: 1)")
+    own.add_argument(
+        "--positions",
+        type=_count,
+        default=DEFAULT_POSITIONS,
+        metavar="N",
+        help=f"longest prompt and output together, rounded up to 64 (default: {DEFAULT_POSITIONS})",
+    )
+    own.add_argument("--revision", metavar="REV", help="as --perf-revision")
+    own.add_argument("--load-format", default="auto", metavar="FORMAT", help="as --perf-load-format")
+    own.add_argument("--trust-remote-code", action="store_true", help="as --perf-trust-remote-code")
+    own.add_argument("--device", default="auto", help="as --perf-device")
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
     return int(text)
+
+
+def _build_engine(arguments: argparse.Namespace) -> int:
+    from perfsuite.strategies.tensorrt import build_folder
+
+    spec = ModelSpec(
+        name=arguments.model,
+        revision=arguments.revision,
+        dtype=arguments.dtype,
+        load_format=arguments.load_format,
+        trust_remote_code=arguments.trust_remote_code,
+        device=arguments.device,
+    )
+    batch_sizes = parse_lengths(arguments.batch_size, where="--batch-size")
+    for built in build_folder(spec, batch_sizes, arguments.positions, arguments.output.expanduser().absolute()):
+        sys.stdout.write(f"{built}\n")
+    return 0
 
 
 def _selftest(arguments: argparse.Namespace) -> int:
@@ -168,8 +216,8 @@ def _say_session(job: SessionJob) -> None:
     sys.stderr.write(f"{first.strategy_slug}/{first.model.slug}, {what}: session {job.session + 1}, {cells}\n")
 
 
-def _complain(text: str) -> None:
-    sys.stderr.write(f"perfsuite selftest: {text}\n")
+def _complain(text: str, command: str = "selftest") -> None:
+    sys.stderr.write(f"perfsuite {command}: {text}\n")
 
 
 def _write(lines: Sequence[Line]) -> None:

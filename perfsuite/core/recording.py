@@ -34,6 +34,7 @@ SETTINGS_THAT_MUST_AGREE = frozenset({"power limit", "mig", "governor"})
 NOTES_THAT_MUST_AGREE = (
     "attention",
     "static cache",
+    "engines",
     "tensor parallel",
     "longest sequence",
     "API",

@@ -15,6 +15,7 @@ class SessionJob:
     `workloads` are all that the run has for them: the strategy is opened for these, so that what it lays out, such as a
     static cache, does not depend on which of the cells this session measures; none means the cells' own.
     `import_path` is the run's `sys.path`, so that the worker finds a strategy that lives beside the tests.
+    `engine_dir` is the folder of engines that the user named; `None`: whatever a strategy that keeps some does itself.
     """
 
     reference: str
@@ -23,6 +24,7 @@ class SessionJob:
     measure: MeasureOptions
     workloads: tuple[Workload, ...] = ()
     import_path: tuple[str, ...] = ()
+    engine_dir: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,6 +125,22 @@ class RunsElsewhere(Protocol):
 
 
 @runtime_checkable
+class KeepsEngines(Protocol):
+    """A strategy whose engines are on disk; told before `open` in which folder, if the user names one.
+
+    OptionError from `open` if what lies there does not fit the model, the device or the versions.
+    """
+
+    def keep_engines_in(self, folder: Path) -> None: ...
+
+
+def use_engines(strategy: "Strategy", folder: str | None) -> None:
+    """Tell a strategy that keeps engines where they are; the others have none."""
+    if folder is not None and isinstance(strategy, KeepsEngines):
+        strategy.keep_engines_in(Path(folder))
+
+
+@runtime_checkable
 class KnowsMemory(Protocol):
     """A strategy that can say what its allocator took since it was opened."""
 

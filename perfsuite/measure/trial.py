@@ -29,6 +29,8 @@ class Ways:
 
     `workloads` are all that a cell's strategy is opened for, the cell's own and its neighbours'.
 
+    `engine_dir` is the folder of engines that the user named.
+
     `began` is told every session as it begins, `progressed` where it is, `ended` how it ended.
     """
 
@@ -40,6 +42,7 @@ class Ways:
     began: Callable[[SessionJob], None]
     progressed: Callable[[Progress], None]
     ended: Callable[[SessionEnd], None]
+    engine_dir: str | None = None
 
 
 def measure_options(baseline: Baseline, slowdown: float = 0.0) -> MeasureOptions:
@@ -147,6 +150,7 @@ class _Attempt:
             measure=self._measure[cells[0]],
             workloads=self._ways.workloads(cells[0]),
             import_path=self._ways.import_path,
+            engine_dir=self._ways.engine_dir,
         )
         self._ways.began(job)
         before_ns = self._clock.now_ns()

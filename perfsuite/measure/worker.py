@@ -34,6 +34,7 @@ from perfsuite.measure.strategy import (
     Strategy,
     create,
     require_quantization,
+    use_engines,
     wanted_abilities,
 )
 from perfsuite.measure.take import CellTake
@@ -79,6 +80,7 @@ def run_job(job: SessionJob, emit: Emit) -> None:
         strategy = create(job.reference)
         _check_abilities(strategy, job)
         require_quantization(strategy, job.cells[0].model)
+        use_engines(strategy, job.engine_dir)
     except OptionError as error:
         emit(Event(refused=str(error)))
         return

@@ -23,6 +23,7 @@ from perfsuite.models.fingerprint import fingerprint
 from perfsuite.models.presets import check_positions, packaged_weights, positions_in, preset
 from perfsuite.models.quantization import quantize, require_quantization
 from perfsuite.models.storage import bytes_of
+from perfsuite.models.tokenizer import tokenizer_notes
 from perfsuite.models.work import work_of
 
 DUMMY_SEED = 0
@@ -37,11 +38,12 @@ _WEIGHT_ERRORS = (*CONFIG_ERRORS, RuntimeError, SafetensorError, pickle.Unpickli
 class LoadedModel:
     """A causal language model in eval mode on its device, and what it turned out to be.
 
-    `model` takes ids [B, L] and gives `.logits`.
+    `model` takes ids [B, L] and gives `.logits`; `notes` say in what the tokenizer beside it does not fit.
     """
 
     model: Any
     facts: ModelFacts
+    notes: tuple[str, ...] = ()
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:
@@ -78,7 +80,9 @@ def load(spec: ModelSpec, workloads: tuple[Workload, ...] = ()) -> LoadedModel:
             model.eval().requires_grad_(False)
             quantization = quantize(model, spec.quantization) if spec.quantization else None
     facts = _facts(spec, model, dtype, device)
-    return LoadedModel(model=model, facts=replace(facts, quantization=quantization))
+    with _quiet_transformers():
+        notes = tokenizer_notes(spec, facts.vocabulary, facts.eos_token_ids or ())
+    return LoadedModel(model=model, facts=replace(facts, quantization=quantization), notes=notes)
 
 
 @contextmanager

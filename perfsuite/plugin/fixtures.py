@@ -73,12 +73,13 @@ def perf_strategy(request: pytest.FixtureRequest) -> Iterator["Strategy"]:
     One is open at a time; tests that share a strategy and model share it.
     """
     from perfsuite.core.errors import PerfsuiteError, StrategyUnavailableError
-    from perfsuite.measure.strategy import create, opened
+    from perfsuite.measure.strategy import create, opened, use_engines
 
     campaign = request.config.stash[CAMPAIGN]
     arm = request.param
     try:
         strategy = create(campaign.settings.reference(arm.strategy))
+        use_engines(strategy, campaign.settings.engine_dir)
         with opened(strategy, arm.model, campaign.live_workloads(arm)) as live:
             yield live
     except StrategyUnavailableError as error:

@@ -74,6 +74,13 @@ VALUES = (
         "LIST",
     ),
     Flag("baseline_dir", "baselines", "folder of the stored baselines, from the root folder", "DIR"),
+    Flag(
+        "engine_dir",
+        "",
+        "folder of engines made by `perfsuite build-engine`, for the strategy tensorrt; by default they are built when "
+        "they are first needed, and kept in ~/.cache/perfsuite/engines",
+        "DIR",
+    ),
     Flag("allow_mismatch", "", "environment keys that need not agree with the baseline, e.g. driver,torch", "KEYS"),
     Flag(
         "inconclusive_exit",

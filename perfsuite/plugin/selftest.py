@@ -51,6 +51,7 @@ def prove(
         began=display.session_began,
         progressed=display.progressed,
         ended=lambda end: display.session_ended(f"self-test, {_words(end)}"),
+        engine_dir=settings.engine_dir,
     )
     found = study(gated, settings.options.gate, gates=gates)
     return replace(found, trials=(try_gate(gated, ways, slowdown=default_slowdown(gated)),))

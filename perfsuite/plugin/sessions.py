@@ -126,6 +126,7 @@ class Sessions:
             measure=self._settings.options.measure,
             workloads=self._workloads_beside(cells[0]),
             import_path=tuple(sys.path),
+            engine_dir=self._settings.engine_dir,
         )
         self._display.session_began(job)
         end = run_session(job, self._display.progressed)

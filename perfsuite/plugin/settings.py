@@ -50,6 +50,7 @@ class Settings:
     strategies_were_named: bool
     root: Path
     baseline_dir: Path
+    engine_dir: str | None
     json_path: Path | None
     inconclusive_exit: int
     resume: bool
@@ -108,6 +109,7 @@ def read_settings(config: pytest.Config) -> Settings:
         strategies_were_named="all" not in _names(reader, "strategy"),
         root=config.rootpath,
         baseline_dir=config.rootpath / reader.text("baseline_dir"),
+        engine_dir=_engine_dir(reader, config.rootpath),
         json_path=config.invocation_params.dir / json_text if json_text else None,
         inconclusive_exit=_inconclusive_exit(reader),
         resume=reader.switch("resume"),
@@ -115,6 +117,11 @@ def read_settings(config: pytest.Config) -> Settings:
         update_noise=reader.switch("update_noise") and not save_baseline,
         selftest=_selftest(reader, save_baseline),
     )
+
+
+def _engine_dir(reader: _Reader, root: Path) -> str | None:
+    text = reader.text("engine_dir")
+    return str(root / Path(text).expanduser()) if text else None
 
 
 def _inconclusive_exit(reader: _Reader) -> int:

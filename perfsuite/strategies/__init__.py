@@ -16,6 +16,7 @@ BUILTIN: Mapping[str, str] = MappingProxyType(
         "jit": "perfsuite.strategies.jit:JitStrategy",
         "jit-cuda-graph": "perfsuite.strategies.jit_cuda_graph:JitCudaGraphStrategy",
         "openai": "perfsuite.strategies.openai:OpenAIStrategy",
+        "tensorrt": "perfsuite.strategies.tensorrt:TensorRTStrategy",
         "tensorrt-llm": "perfsuite.strategies.tensorrt_llm:TensorRTLLMStrategy",
         "vllm": "perfsuite.strategies.vllm:VllmStrategy",
     }

@@ -98,10 +98,10 @@ class InProcess:
         return alphabet_of(self._spec) if self._spec else None
 
     def notes(self) -> tuple[str, ...]:
-        """Choices that matter to the numbers: the attention implementation, the dtype and the quantization."""
+        """Choices that matter to the numbers: attention, dtype, quantization, a tokenizer that does not fit."""
         facts, attention = self.loaded.facts, getattr(self.loaded.model.config, "_attn_implementation", None)
         quantized = (f"quantization: {facts.quantization}",) if facts.quantization else ()
-        return (f"attention: {attention}", f"dtype: {facts.dtype}", *quantized)
+        return (f"attention: {attention}", f"dtype: {facts.dtype}", *quantized, *self.loaded.notes)
 
     def memory(self) -> Memory:
         """Bytes of the weights, and on a GPU the allocator's peaks since loading began (ended, if quantized)."""

@@ -49,7 +49,7 @@ def require_static_cache(model: Any) -> None:
         raise StrategyUnavailableError(
             f"attention {attention!r} cannot be masked over a cache of fixed length; load the model with sdpa"
         )
-    _layer_count(model)
+    layer_count(model)
 
 
 def use_static_attention(model: Any) -> None:
@@ -69,7 +69,7 @@ class StaticForward:
     def __init__(self, model: Any, length: int, compile_pass: Compile = uncompiled) -> None:
         self.length = length
         self._place = _Place(model.device)
-        self._layers = [_Layer(length, self._place) for _ in range(_layer_count(model))]
+        self._layers = [_Layer(length, self._place) for _ in range(layer_count(model))]
         passes = _Passes(model, self._layers, self._place, length)
         self._over_prompt, self._over_cache = compile_pass(passes.over_prompt), compile_pass(passes.over_cache)
 
@@ -195,7 +195,7 @@ def _static_mask(
     return mask
 
 
-def _layer_count(model: Any) -> int:
+def layer_count(model: Any) -> int:
     """How many layers keep keys and values; StrategyUnavailableError if some keep anything else."""
     try:
         layers = transformers.StaticCache(config=model.config, max_cache_len=1).layers

@@ -5,7 +5,7 @@ What runs a pass is given from outside: as it is, or captured in a graph. It mus
 
 import gc
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from perfsuite.core.units import format_bytes
 from perfsuite.core.workload import SamplingParams, Workload
 from perfsuite.models.device import free_bytes, is_out_of_memory
 from perfsuite.models.storage import bytes_of
+from perfsuite.strategies._decode import Forward
 from perfsuite.strategies._sampler import Draws, PrepareChoice, choice_of
 from perfsuite.strategies._static import Compile, StaticForward, uncompiled
 from perfsuite.strategies._transfer import Inlet
@@ -33,6 +34,26 @@ def as_it_is(run: Run, _: torch.Generator) -> Run:
     return run
 
 
+def cache_length(positions: int) -> int:
+    """How long a cache is that holds so many positions."""
+    return -(-positions // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+
+
+class LaneForward(Forward, Protocol):
+    """A Forward over a cache of fixed length, whose passes can be made ready in any order."""
+
+    length: int
+
+    def rewind(self) -> None:
+        """Go back to the first position, so that decode steps can be tried out before any prefill."""
+        ...
+
+    @property
+    def cache_bytes(self) -> int:
+        """What the cache takes."""
+        ...
+
+
 class Lane:
     """Everything of one batch size that stays where it is in memory, and the passes over it.
 
@@ -40,7 +61,7 @@ class Lane:
     """
 
     def __init__(
-        self, forward: StaticForward, rows: int, device: torch.device, prepare_choice: PrepareChoice = choice_of
+        self, forward: LaneForward, rows: int, device: torch.device, prepare_choice: PrepareChoice = choice_of
     ) -> None:
         self.forward = forward
         self.draws = Draws(device, prepare_choice)
@@ -130,10 +151,13 @@ class StaticStep:
             lane = self._lane = self._prefill = self._decode = None  # its memory goes before the new one comes
             if self._lanes.pop(rows, None):
                 gc.collect()  # what torch compiled for it refers to itself
-            length = -(-positions // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
-            forward = StaticForward(self._model, length, self._compile_pass)
+            forward = self.make_forward(rows, cache_length(positions))
             lane = self._lanes[rows] = Lane(forward, rows, self._model.device, self._prepare_choice)
         return lane
+
+    def make_forward(self, rows: int, length: int) -> LaneForward:
+        """The passes of a new lane; a subclass may have others."""
+        return StaticForward(self._model, length, self._compile_pass)
 
     def begin(self, request: Request) -> Tensor:
         rows, tokens = len(request.prompts), len(request.prompts[0])

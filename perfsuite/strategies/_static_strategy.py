@@ -39,6 +39,10 @@ class StaticStrategy(InProcess):
         """StrategyUnavailableError if the strategy cannot run there."""
         return
 
+    def phases_of_its_own(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
+        """What has to happen between loading the model and getting passes ready; its phases, as `open` yields them."""
+        return iter(())
+
     @abstractmethod
     def make_step(self, model: Any, device: torch.device) -> StaticStep:
         """The step that makes this strategy what it is; it may change the model."""
@@ -54,6 +58,7 @@ class StaticStrategy(InProcess):
         require_static_cache(loaded.model)
         self._notes = self.notes()
         use_static_attention(loaded.model)
+        yield from self.phases_of_its_own(model, workloads)
         yield self.getting_ready
         self._step = self.make_step(loaded.model, loaded.device)
         self.start(self._step)

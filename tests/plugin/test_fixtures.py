@@ -118,3 +118,51 @@ def test_a_number_that_needs_more_samples_is_refused(run: Run, project: pytest.P
     project.makepyfile(test_speed="def test_one(perf_recording): perf_recording.milliseconds('ttft.p99')")
     result = run("--perf")
     result.stdout.fnmatch_lines(["*TTFT P99 needs 239 samples more; raise --perf-samples*"])
+
+
+KEEPS_ENGINES = """
+    from perfsuite.strategies.fake import FakeStrategy
+    from perfsuite.core.errors import OptionError
+    from perfsuite.core.recording import Evidence
+
+    class Engines(FakeStrategy):
+        folder = None
+
+        def keep_engines_in(self, folder):
+            self.folder = folder
+
+        def open(self, model, workloads):
+            if self.folder is not None and not self.folder.is_dir():
+                raise OptionError(f"--perf-engine-dir: there is no folder {str(self.folder)!r}; build it")
+            yield from super().open(model, workloads)
+
+        def evidence(self):
+            return Evidence(notes=(f"engine folder: {self.folder}",))
+    """
+
+
+def test_the_folder_of_engines_reaches_sessions_and_live_strategies(run: Run, project: pytest.Pytester) -> None:
+    folder = project.mkdir("built")
+    project.makepyfile(mine=KEEPS_ENGINES)
+    project.makepyfile(
+        test_speed=f"""
+        NOTE = "engine folder: {folder}"
+
+        def test_session(perf_recording):
+            assert perf_recording.recordings[0].evidence.notes[0] == NOTE
+
+        def test_live(perf_strategy):
+            assert perf_strategy.evidence().notes[0] == NOTE
+        """
+    )
+    result = run("--perf", "--perf-strategy=mine.py:Engines", "--perf-engine-dir=built", "--perf-prompt-lengths=10")
+    result.assert_outcomes(passed=2)
+
+
+def test_engines_that_do_not_fit_are_one_line(run: Run, project: pytest.Pytester) -> None:
+    project.makepyfile(mine=KEEPS_ENGINES)
+    result = run("--perf", "--perf-strategy=mine.py:Engines", "--perf-engine-dir=none")
+    assert result.ret != 0
+    lines = [line for line in (*result.outlines, *result.errlines) if "there is no folder" in line]
+    assert any(f"--perf-engine-dir: there is no folder '{project.path}/none'; build it" in line for line in lines)
+    assert "Traceback" not in str(result.stdout)

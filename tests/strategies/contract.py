@@ -7,13 +7,29 @@ import pytest
 import torch
 
 from perfsuite.core.engine import EngineOptions
+from perfsuite.core.errors import StrategyUnavailableError
 from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.workload import ModelSpec, SamplingParams
 from perfsuite.measure.strategy import Strategy
+from perfsuite.strategies._engine_toolkit import find_toolkit
 
 PROMPT = tuple(range(40, 50))
 GREEDY = SamplingParams(temperature=0)
 TINY = ModelSpec(name="tiny", device="cpu")
+
+
+def _why_no_engines() -> str:
+    if not torch.cuda.is_available():
+        return "needs a CUDA device"
+    try:
+        find_toolkit()
+    except StrategyUnavailableError as error:
+        return str(error)
+    return ""
+
+
+WHY_NO_ENGINES = _why_no_engines()
+ENGINES_RUN = not WHY_NO_ENGINES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +40,7 @@ class Subject:
     model: ModelSpec = TINY
     needs_gpu: bool = False
     needs: str | None = None
+    needs_engines: bool = False
 
     def __str__(self) -> str:
         return self.reference.rpartition(":")[2]
@@ -53,6 +70,12 @@ SUBJECTS = (
         needs_gpu=True,
         needs="vllm",
     ),
+    Subject(
+        reference="perfsuite.strategies.tensorrt:TensorRTStrategy",
+        model=ModelSpec(name="tiny"),
+        needs_gpu=True,
+        needs_engines=True,
+    ),
 )
 
 
@@ -65,6 +88,8 @@ def _marks(subject: Subject) -> list[pytest.MarkDecorator]:
     if not subject.needs_gpu:
         return []
     no_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+    if subject.needs_engines:
+        return [pytest.mark.gpu, pytest.mark.skipif(not ENGINES_RUN, reason=WHY_NO_ENGINES)]
     lacking = subject.needs is not None and find_spec(subject.needs) is None
     return [pytest.mark.gpu, no_gpu, pytest.mark.skipif(lacking, reason=f"needs {subject.needs}")]
 

@@ -438,7 +438,8 @@ def test_a_key_that_is_refused_is_one_line(server, folder):
 
 def test_tls_to_a_server_without_it_is_one_line(server, folder):
     said = refusal(spec(server.url.replace("http", "https"), tokenizer=folder))
-    assert prefixed(said, "TLS failed (name the authority") and "[SSL" in said
+    assert prefixed(said, "TLS failed (name the authority")
+    assert "[SSL" in said
 
 
 def test_a_certificate_that_nobody_signed_is_one_line(folder):
