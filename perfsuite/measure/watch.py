@@ -130,6 +130,8 @@ def uuid_of(device: str) -> str | None:
         return None
     import torch
 
+    if not torch.cuda.is_available():
+        return None
     uuid = getattr(torch.cuda.get_device_properties(torch.device(device)), "uuid", None)
     return None if uuid is None else f"GPU-{str(uuid).removeprefix('GPU-')}"
 
