@@ -1,10 +1,13 @@
 """Owns the examination of a live strategy: which parameters it is asked under, and what is made of all answers."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from perfsuite.core.sampling_check import SamplingCheck, joined
 from perfsuite.core.workload import SamplingParams, Workload
+from perfsuite.measure.allowance import Allowance
+from perfsuite.measure.clock import Clock
 from perfsuite.measure.inquiry import Effort
 from perfsuite.measure.sampling import check_sampling
 from perfsuite.measure.strategy import Ability, ExposesLogits, Strategy
@@ -34,12 +37,19 @@ ROUND_STEP = 104_729
 """What is added to the seeds of prompts and draws from one round to the next."""
 
 
-def check_strategy(strategy: Strategy, workload: Workload) -> SamplingCheck:
+AGAIN_NS = 6 * 10**9
+"""How long after the beginning the last look for what is still open may begin: most is settled long before."""
+
+
+def check_strategy(strategy: Strategy, workload: Workload, clock: Clock | None = None) -> SamplingCheck:
     """All sampling checks on an open strategy; the workload gives prompt length, answer length, batch size and seed.
 
     Misreadings that one set of parameters leaves open count as excluded if another one excludes them. Those that all
-    leave open are looked for once more, at prompts that are chosen for them, up to ROUNDS times in all.
+    leave open are looked for once more, at prompts that are chosen for them, up to ROUNDS times in all; by a clock,
+    for AGAIN_NS at most.
     """
+    time = Allowance(clock, AGAIN_NS if clock else math.inf)
+    time.begin()
     if workload.batch_size > 1 and Ability.BATCH not in strategy.abilities:
         return SamplingCheck(not_checked=f"strategy {strategy.name!r} runs one row at a time")
     first, most = max(FIRST_ROWS // workload.batch_size, 1), max(ROWS_OF_ANSWERS // workload.batch_size, 1)
@@ -50,18 +60,18 @@ def check_strategy(strategy: Strategy, workload: Workload) -> SamplingCheck:
     effort = Effort(requests=REQUESTS // 4, answers=most, least_answers=most, excluded=joined(checks).excluded)
     checks.append(_check(strategy, replace(workload, sampling=PLAIN), effort))
     for number in range(1, ROUNDS):
-        checks.extend(_look_again(strategy, workload, checks, number))
+        checks.extend(_look_again(strategy, workload, checks, number, time))
     return joined(checks)
 
 
 def _look_again(
-    strategy: Strategy, workload: Workload, checks: Sequence[SamplingCheck], number: int
+    strategy: Strategy, workload: Workload, checks: Sequence[SamplingCheck], number: int, time: Allowance
 ) -> Iterator[SamplingCheck]:
     """A check for every set of parameters that told of a misreading which is still open, by other prompts and draws."""
     so_far = joined(checks)
     for params, before in zip(PARAMETERS, checks, strict=False):
         wanted = frozenset(so_far.open) & frozenset(before.told)
-        if so_far.problems or not wanted:
+        if so_far.problems or not wanted or not time.has(0):
             continue
         sampling = replace(params, seed=params.seed + number * ROUND_STEP)
         again = replace(workload, seed=workload.seed + number * ROUND_STEP, sampling=sampling)

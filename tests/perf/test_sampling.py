@@ -31,9 +31,10 @@ def judge(request: pytest.FixtureRequest, cell: "Cell", found: "SamplingCheck", 
 
 
 def check(request: pytest.FixtureRequest, strategy: "Strategy", cell: "Cell") -> None:
+    from perfsuite.measure.clock import HostClock
     from perfsuite.measure.live_check import check_strategy
 
-    judge(request, cell, check_strategy(strategy, cell.workload), "sampling is")
+    judge(request, cell, check_strategy(strategy, cell.workload, HostClock()), "sampling is")
 
 
 def check_ends(request: pytest.FixtureRequest, strategy: "Strategy", cell: "Cell") -> None:
