@@ -16,7 +16,7 @@ from perfsuite.measure.sampling import check_sampling
 from perfsuite.measure.session import Progress
 from perfsuite.measure.strategy import Strategy
 
-CHECK_NS = 15 * 10**9
+CHECK_NS = 20 * 10**9
 """How long all checks of a session may take, the first pass of each, which may have to be compiled, left aside."""
 
 Report = Callable[[Progress], None]
