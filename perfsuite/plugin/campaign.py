@@ -4,32 +4,23 @@ It measures nothing itself and decides nothing itself: sessions are processes, v
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
-from functools import cached_property
 
-from perfsuite.core.baseline import Baseline
-from perfsuite.core.calibration import Calibrated, calibrate
 from perfsuite.core.contrast import AGREEING_SESSIONS
-from perfsuite.core.drift import Drift, drifts
-from perfsuite.core.errors import BaselineError, OptionError
+from perfsuite.core.errors import OptionError
 from perfsuite.core.gate import LEAST_BASELINE_SESSIONS
-from perfsuite.core.history import histories
-from perfsuite.core.judgement import judge_cell, refuse, suite_noise
 from perfsuite.core.matrix import Cell
-from perfsuite.core.metrics import SERIES, Metric, parse_metric
-from perfsuite.core.noise import Noise
 from perfsuite.core.options import Options
 from perfsuite.core.ratio import COMPARED_SESSIONS
 from perfsuite.core.recording import Recording
 from perfsuite.core.selftest import SelfTest
 from perfsuite.core.units import format_seconds
-from perfsuite.core.validity import problems, unsavable
-from perfsuite.core.verdict import Judgement, Outcome, Verdict
+from perfsuite.core.validity import problems
+from perfsuite.core.verdict import Outcome, Verdict
 from perfsuite.core.workload import Workload
 from perfsuite.measure.clock import HostClock
 from perfsuite.measure.environment import commit_of
 from perfsuite.measure.schedule import undecided
-from perfsuite.plugin import commands
+from perfsuite.plugin.bench import Bench
 from perfsuite.plugin.progress import ProgressDisplay
 from perfsuite.plugin.selection import Arm, Ask
 from perfsuite.plugin.selftest import gated_of, prove
@@ -49,14 +40,12 @@ class Campaign:
         self.settings = settings
         self.argv = argv
         self.shelf = Shelf(settings.baseline_dir)
+        self.bench = Bench(self.shelf, settings.options, argv, self.recordings)
         self.is_interrupted = False
         self.selftest: SelfTest | None = None
         self._display = display
-        self._gated: tuple[Ask, ...] = ()
         self._compared: frozenset[Cell] = frozenset()
         self._sessions: Sessions | None = None
-        self._noise: dict[str, Noise] = {}
-        self._judged: dict[Ask, Judgement] = {}
         self._live: dict[Arm, tuple[Arm, list[Workload]]] = {}
         self._notes: list[str] = []
         self._check_writable()
@@ -98,23 +87,19 @@ class Campaign:
         found = [problem for recording in self.recordings(cell) for problem in problems(recording)]
         return found[0] if found else None
 
-    def judgements(self) -> tuple[Judgement, ...]:
-        """Of every cell that was measured to be judged, once per set of tolerances."""
-        return tuple(self.judgement(ask) for ask in self._gated if self.recordings(ask.cell))
-
     @property
     def has_failed(self) -> bool:
         """Whether a gate is red or a baseline could not be saved: the run must not end green, whatever tests assert."""
         if self.options.save_baseline:
             return bool(self.shelf.errors)
-        return any(verdict.outcome.fails for judgement in self.judgements() for verdict in judgement.all)
+        return any(verdict.outcome.fails for judgement in self.bench.judgements() for verdict in judgement.all)
 
     @property
     def inconclusive(self) -> tuple[Verdict, ...]:
         """The verdicts of a judging run that were left undecided; what has no baseline is not among them."""
         if self.options.save_baseline:
             return ()
-        verdicts = (verdict for judgement in self.judgements() for verdict in judgement.all)
+        verdicts = (verdict for judgement in self.bench.judgements() for verdict in judgement.all)
         return tuple(verdict for verdict in verdicts if verdict.outcome is Outcome.INCONCLUSIVE)
 
     def live_arms(self, asks: tuple[Ask, ...]) -> tuple[Arm, ...]:
@@ -138,7 +123,7 @@ class Campaign:
         compared with each other.
         """
         self._compared = frozenset(ask.cell for ask in compared)
-        self._gated = tuple(dict.fromkeys(gated))
+        self.bench.gated = tuple(dict.fromkeys(gated))
         cells = tuple(dict.fromkeys(ask.cell for ask in asks))
         if not cells:
             return
@@ -161,8 +146,8 @@ class Campaign:
     def _prove_gate(self) -> None:
         """The self-test; that it cannot be made is a note and changes no verdict."""
         try:
-            gated = gated_of(self._gated, self.shelf)
-            self.selftest = prove(gated, self.settings, self._display, max(1, self.gates), self._workloads_beside)
+            gated = gated_of(self.bench.gated, self.shelf)
+            self.selftest = prove(gated, self.settings, self._display, max(1, self.bench.gates), self._workloads_beside)
         except OptionError as error:
             self._notes.append(str(error))
 
@@ -171,7 +156,7 @@ class Campaign:
             return
         if self.options.save_baseline and self.options.gate.baseline_sessions < LEAST_BASELINE_SESSIONS:
             self._notes.append("--perf-sessions: a baseline of one session can judge nothing; take 5 or more")
-        elif self._gated and not self.options.save_baseline and self.options.gate.sessions < AGREEING_SESSIONS:
+        elif self.bench.gated and not self.options.save_baseline and self.options.gate.sessions < AGREEING_SESSIONS:
             self._notes.append(f"--perf-sessions: nothing turns red below {AGREEING_SESSIONS} sessions that agree")
 
     def _measure_to_the_end(self, sessions: Sessions) -> None:
@@ -191,10 +176,10 @@ class Campaign:
         if self.options.save_baseline:
             self.shelf.save(self._by_cell(), commit_of(self.settings.root), append=self.settings.append)
         elif self.settings.update_noise:
-            self.shelf.add_noise({cell: own for cell, own in self._by_cell().items() if self._has_passed(cell)})
+            self.shelf.add_noise({cell: own for cell, own in self._by_cell().items() if self.bench.has_passed(cell)})
 
     def _measure_more(self, sessions: Sessions, cells: Iterable[Cell]) -> None:
-        self._judged.clear()
+        self.bench.forget()
         sessions.measure(cells)
 
     def _budget_ns(self, first_pass_ns: int) -> int | None:
@@ -208,108 +193,16 @@ class Campaign:
             wanted = self.options.gate.baseline_sessions
             return tuple(cell for cell in sessions.cells if sessions.count(cell) < wanted and sessions.is_open(cell))
         done = {cell.id: sessions.count(cell) for cell in sessions.cells}
-        cells = undecided(self.judgements(), done, limit=self.options.gate.sessions)
+        cells = undecided(self.bench.judgements(), done, limit=self.options.gate.sessions)
         enough = min(COMPARED_SESSIONS, self.options.gate.sessions)
         few = [cell for cell in sessions.cells if cell in self._compared and sessions.count(cell) < enough]
         return tuple(cell for cell in dict.fromkeys((*cells, *few)) if sessions.is_open(cell))
-
-    def judgement(self, ask: Ask) -> Judgement:
-        """The verdicts on one cell by one set of tolerances, from everything measured so far."""
-        if ask not in self._judged:
-            self._judged[ask] = self._judge(ask)
-        return self._judged[ask]
-
-    def _judge(self, ask: Ask) -> Judgement:
-        """A baseline that cannot be read is INVALID: it must not quietly switch the gate off."""
-        stored = self.shelf.of(ask.cell)
-        tolerances = dict(ask.tolerances)
-        if isinstance(stored, BaselineError):
-            return refuse(ask.cell, tolerances, Outcome.INVALID, str(stored))
-        judgement = judge_cell(
-            ask.cell,
-            stored,
-            self.recordings(ask.cell),
-            tolerances=tolerances,
-            gates=max(1, self.gates),
-            options=self.options.gate,
-            noise=self._noise,
-            save_command=commands.save(self.argv, ask.cell),
-            resources=dict(ask.resources),
-        )
-        return self._with_neighbours(judgement) if stored is None else judgement
-
-    def _with_neighbours(self, judgement: Judgement) -> Judgement:
-        """Where there is no baseline, say which other devices have one."""
-        others = self.shelf.other_devices(judgement.cell)
-        if not others:
-            return judgement
-        addition = f" (there is one for {', '.join(repr(device) for device in others)})"
-        verdicts = tuple(
-            replace(verdict, reason=verdict.reason + addition) if verdict.outcome is Outcome.NO_BASELINE else verdict
-            for verdict in judgement.verdicts
-        )
-        return replace(judgement, verdicts=verdicts)
-
-    def _has_passed(self, cell: Cell) -> bool:
-        """Whether every gate of the cell passed and nothing slowed it on purpose, so that what it showed is noise.
-
-        A tail that no session can decide, for want of samples or by its spread, has nothing to say.
-        """
-        verdicts = [v for judgement in self.judgements() if judgement.cell == cell for v in judgement.verdicts]
-        outcomes = {v.outcome for v in verdicts if not _is_refused_tail(v)}
-        return outcomes == {Outcome.PASSED} and not any(map(unsavable, self.recordings(cell)))
-
-    @cached_property
-    def drifts(self) -> tuple[Drift, ...]:
-        """Where the level of a cell has slowly become another one; asked for once everything is measured."""
-        if self.options.save_baseline:
-            return ()
-        watched = {
-            (history.cell, history.metric): history
-            for judgement in self.judgements()
-            if isinstance(stored := self.shelf.of(judgement.cell), Baseline)
-            for history in histories(stored, self.recordings(judgement.cell), judgement)
-        }
-        return drifts(watched.values())
-
-    @property
-    def gates(self) -> int:
-        """How many verdicts this run reaches: gated metrics that have values, over all cells."""
-        return sum(
-            any(SERIES[metric.series].has_values(recording) for recording in self.recordings(ask.cell))
-            for ask in self._gated
-            for metric, _ in ask.tolerances
-        )
-
-    def calibrations(self) -> tuple[Calibrated, ...]:
-        """What the baselines saved by this run can gate."""
-        noise = suite_noise([saved.new for saved in self.shelf.saved], self._tolerances)
-        return tuple(
-            calibrated
-            for saved in self.shelf.saved
-            for ask in self._gated
-            if ask.cell == saved.new.cell
-            for calibrated in calibrate(
-                saved.new,
-                dict(ask.tolerances),
-                noise=noise,
-                gates=max(1, self.gates),
-                looks=self.options.gate.sessions,
-            )
-        )
-
-    @property
-    def _tolerances(self) -> dict[Metric, float]:
-        """Every metric that is gated anywhere in this run."""
-        return {metric: tolerance for ask in self._gated for metric, tolerance in ask.tolerances}
 
     def _by_cell(self) -> dict[Cell, tuple[Recording, ...]]:
         return {cell: self.recordings(cell) for cell in self.cells}
 
     def _load_baselines(self) -> None:
-        self._judged.clear()
-        self.shelf.load(self._by_cell())
-        self._noise = suite_noise(self.shelf.usable, self._tolerances)
+        self.bench.load(self._by_cell())
         gone = self.shelf.not_measured(self._by_cell())
         if gone:
             self._notes.append(f"stored but not measured in this run: {', '.join(gone)}")
@@ -319,11 +212,6 @@ class Campaign:
             self.shelf.check_writable()
         if self.settings.json_path:
             json_report.check_writable(self.settings.json_path)
-
-
-def _is_refused_tail(verdict: Verdict) -> bool:
-    is_tail = parse_metric(verdict.metric, where="verdict").statistic.is_tail
-    return is_tail and verdict.outcome is Outcome.INCONCLUSIVE and not verdict.sessions_help
 
 
 def _check_distinct(cells: tuple[Cell, ...]) -> None:

@@ -40,7 +40,7 @@ def perf_judgement(request: pytest.FixtureRequest, perf_cell: "Cell") -> "CellGa
     campaign = request.config.stash[CAMPAIGN]
     _leave_out_unavailable(campaign, perf_cell)
     return CellGate(
-        campaign.judgement(request.node.callspec.params["perf_cell"]),
+        campaign.bench.judgement(request.node.callspec.params["perf_cell"]),
         strict=campaign.options.gate.strict,
         saving=campaign.options.save_baseline,
         save_error=campaign.shelf.errors.get(perf_cell),

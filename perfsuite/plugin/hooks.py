@@ -142,7 +142,7 @@ def _exit_status(campaign: "Campaign") -> int:
     if not status or not undecided:
         return pytest.ExitCode.OK
     campaign.note(
-        f"--perf-inconclusive-exit: nothing failed, {undecided} of {campaign.gates} gates stayed inconclusive: "
+        f"--perf-inconclusive-exit: nothing failed, {undecided} of {campaign.bench.gates} gates stayed inconclusive: "
         f"exit status {status}"
     )
     return status

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
@@ -26,11 +25,8 @@ from perfsuite.core.options import (
 from perfsuite.core.recording import ENVIRONMENT_KEYS
 from perfsuite.core.units import parse_duration
 from perfsuite.core.workload import ModelSpec, SamplingParams
-from perfsuite.plugin.flags import SWITCHES, VALUES, Flag
+from perfsuite.plugin.reader import FLAGS, Reader
 from perfsuite.strategies import references, resolve
-
-_FLAGS = {flag.name: flag for flag in (*VALUES, *SWITCHES)}
-Number = TypeVar("Number", int, float)
 
 PYTESTS_OWN = range(1, 6)
 """Exit statuses that pytest gives a meaning: tests failed, interrupted, its own error, usage, no tests."""
@@ -63,43 +59,10 @@ class Settings:
         return self.references.get(strategy, strategy)
 
 
-class _Reader:
-    """The text of a flag: from the command line, else from the ini file, else its default."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-
-    def text(self, name: str) -> str:
-        flag = _FLAGS[name]
-        given: str | None = self._config.getoption(flag.key)
-        if given is None and flag.has_ini:
-            given = str(self._config.getini(flag.key) or "") or None
-        return (flag.default if given is None else given).strip()
-
-    def switch(self, name: str) -> bool:
-        flag = _FLAGS[name]
-        given: bool | None = self._config.getoption(flag.key)
-        return bool(self._config.getini(flag.key)) if given is None and flag.has_ini else bool(given)
-
-    def number(self, name: str, kind: type[Number], *, least: float | None = None) -> Number:
-        flag, text = _FLAGS[name], self.text(name)
-        try:
-            value = kind(text)
-        except ValueError as error:
-            noun = "whole number" if kind is int else "number"
-            raise OptionError(f"{flag.option}: {text!r} is not a {noun}") from error
-        if least is not None and not value >= least:
-            raise OptionError(f"{flag.option}: {text} is not allowed; it must be {least:g} or above")
-        return value
-
-    def whole_or_none(self, name: str) -> int | None:
-        return self.number(name, int, least=1) if self.text(name) else None
-
-
 def read_settings(config: pytest.Config) -> Settings:
     """Everything a run needs to know; OptionError on the first thing that cannot be used."""
-    reader = _Reader(config)
-    strategies = resolve(_names(reader, "strategy"), where=_FLAGS["strategy"].option)
+    reader = Reader(config)
+    strategies = resolve(_names(reader, "strategy"), where=FLAGS["strategy"].option)
     known = references()
     save_baseline = bool(config.getoption("perf_save_baseline"))
     json_text = reader.text("json")
@@ -119,28 +82,28 @@ def read_settings(config: pytest.Config) -> Settings:
     )
 
 
-def _engine_dir(reader: _Reader, root: Path) -> str | None:
+def _engine_dir(reader: Reader, root: Path) -> str | None:
     text = reader.text("engine_dir")
     return str(root / Path(text).expanduser()) if text else None
 
 
-def _inconclusive_exit(reader: _Reader) -> int:
+def _inconclusive_exit(reader: Reader) -> int:
     status = reader.number("inconclusive_exit", int, least=0)
     if status in PYTESTS_OWN or status > LARGEST_EXIT:
         allowed = f"it must be {PYTESTS_OWN.stop} to {LARGEST_EXIT}, or 0 for no status of its own"
-        raise OptionError(f"{_FLAGS['inconclusive_exit'].option}: {status} is not allowed; {allowed}")
+        raise OptionError(f"{FLAGS['inconclusive_exit'].option}: {status} is not allowed; {allowed}")
     return status
 
 
-def _append(reader: _Reader, save_baseline: bool) -> bool:
+def _append(reader: Reader, save_baseline: bool) -> bool:
     append = reader.switch("baseline_append")
     if append and not save_baseline:
-        raise OptionError(f"{_FLAGS['baseline_append'].option}: there is nothing to append without --save-baseline")
+        raise OptionError(f"{FLAGS['baseline_append'].option}: there is nothing to append without --save-baseline")
     return append
 
 
-def _selftest(reader: _Reader, save_baseline: bool) -> bool:
-    selftest, option = reader.switch("selftest"), _FLAGS["selftest"].option
+def _selftest(reader: Reader, save_baseline: bool) -> bool:
+    selftest, option = reader.switch("selftest"), FLAGS["selftest"].option
     if selftest and save_baseline:
         raise OptionError(f"{option}: not together with --save-baseline; save first, then run pytest --perf {option}")
     if selftest and reader.text("inject_slowdown"):
@@ -148,8 +111,8 @@ def _selftest(reader: _Reader, save_baseline: bool) -> bool:
     return selftest
 
 
-def _options(reader: _Reader, strategies: tuple[str, ...], save_baseline: bool) -> Options:
-    where = {name: flag.option for name, flag in _FLAGS.items()}
+def _options(reader: Reader, strategies: tuple[str, ...], save_baseline: bool) -> Options:
+    where = {name: flag.option for name, flag in FLAGS.items()}
     return Options(
         strategies=strategies,
         models=tuple(_model(reader, name) for name in _names(reader, "model")),
@@ -164,14 +127,14 @@ def _options(reader: _Reader, strategies: tuple[str, ...], save_baseline: bool) 
     )
 
 
-def _names(reader: _Reader, name: str) -> tuple[str, ...]:
+def _names(reader: Reader, name: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in reader.text(name).split(",") if part.strip())
     if not names or len(set(names)) != len(names):
-        raise OptionError(f"{_FLAGS[name].option}: {reader.text(name)!r} names nothing, or something twice")
+        raise OptionError(f"{FLAGS[name].option}: {reader.text(name)!r} names nothing, or something twice")
     return names
 
 
-def _model(reader: _Reader, name: str) -> ModelSpec:
+def _model(reader: Reader, name: str) -> ModelSpec:
     try:
         return ModelSpec(
             name=name,
@@ -187,12 +150,12 @@ def _model(reader: _Reader, name: str) -> ModelSpec:
         raise OptionError(_by_flag(error)) from error
 
 
-def _engine(reader: _Reader) -> EngineOptions:
+def _engine(reader: Reader) -> EngineOptions:
     share = reader.text("gpu_memory_utilization")
     return EngineOptions(
         endpoint=reader.text("endpoint") or None,
         tokenizer=reader.text("tokenizer") or None,
-        request_timeout_ns=parse_duration(reader.text("request_timeout"), where=_FLAGS["request_timeout"].option),
+        request_timeout_ns=parse_duration(reader.text("request_timeout"), where=FLAGS["request_timeout"].option),
         tensor_parallel_size=reader.number("tensor_parallel_size", int),
         gpu_memory_utilization=reader.number("gpu_memory_utilization", float) if share else None,
         max_model_len=reader.whole_or_none("max_model_len"),
@@ -205,7 +168,7 @@ def _by_flag(error: OptionError) -> str:
     return str(error) if name.startswith("--") else f"--perf-{name.replace(' ', '-')}{colon}{rest}"
 
 
-def _sampling(reader: _Reader) -> SamplingParams:
+def _sampling(reader: Reader) -> SamplingParams:
     try:
         return SamplingParams(
             temperature=reader.number("temperature", float),
@@ -218,11 +181,11 @@ def _sampling(reader: _Reader) -> SamplingParams:
         raise OptionError(text if text.startswith("--") else f"--perf-{text.replace('_', '-', 1)}") from error
 
 
-def _measure(reader: _Reader) -> MeasureOptions:
+def _measure(reader: Reader) -> MeasureOptions:
     samples = reader.number("samples", int, least=1)
     text = reader.text("inject_slowdown")
-    slowdown, slow_device = parse_slowdown(text, where=_FLAGS["inject_slowdown"].option) if text else (0.0, False)
-    silence_ns, phases = parse_timeouts(reader.text("timeout"), where=_FLAGS["timeout"].option)
+    slowdown, slow_device = parse_slowdown(text, where=FLAGS["inject_slowdown"].option) if text else (0.0, False)
+    silence_ns, phases = parse_timeouts(reader.text("timeout"), where=FLAGS["timeout"].option)
     return MeasureOptions(
         samples=samples,
         decode_samples=reader.whole_or_none("decode_samples") or max(10, samples // 10),
@@ -235,14 +198,14 @@ def _measure(reader: _Reader) -> MeasureOptions:
     )
 
 
-def _monitor(reader: _Reader) -> bool:
+def _monitor(reader: Reader) -> bool:
     text = reader.text("monitor")
     if text not in ("on", "off"):
-        raise OptionError(f"{_FLAGS['monitor'].option}: {text!r} is not allowed; write 'on' or 'off'")
+        raise OptionError(f"{FLAGS['monitor'].option}: {text!r} is not allowed; write 'on' or 'off'")
     return text == "on"
 
 
-def _gate(reader: _Reader, save_baseline: bool) -> GateOptions:
+def _gate(reader: Reader, save_baseline: bool) -> GateOptions:
     budget, sessions = reader.text("budget"), reader.whole_or_none("sessions")
     defaults = GateOptions()
     return GateOptions(
@@ -250,26 +213,26 @@ def _gate(reader: _Reader, save_baseline: bool) -> GateOptions:
         resources=_resources(reader),
         sessions=defaults.sessions if save_baseline else sessions or defaults.sessions,
         baseline_sessions=sessions or defaults.baseline_sessions,
-        budget_ns=parse_duration(budget, where=_FLAGS["budget"].option) if budget else None,
+        budget_ns=parse_duration(budget, where=FLAGS["budget"].option) if budget else None,
         strict=reader.switch("strict"),
         ignored_environment=_allowed_mismatches(reader),
     )
 
 
-def _allowed_mismatches(reader: _Reader) -> frozenset[str]:
+def _allowed_mismatches(reader: Reader) -> frozenset[str]:
     keys = frozenset(part.strip() for part in reader.text("allow_mismatch").split(",") if part.strip())
     unknown = sorted(keys - set(ENVIRONMENT_KEYS))
     if unknown:
         known = ", ".join(ENVIRONMENT_KEYS)
-        raise OptionError(f"{_FLAGS['allow_mismatch'].option}: {unknown[0]!r} is not a key; choose from {known}")
+        raise OptionError(f"{FLAGS['allow_mismatch'].option}: {unknown[0]!r} is not a key; choose from {known}")
     return keys
 
 
-def _tolerances(reader: _Reader) -> dict[Metric, float]:
-    flag: Flag = _FLAGS["tolerance"]
+def _tolerances(reader: Reader) -> dict[Metric, float]:
+    flag = FLAGS["tolerance"]
     return merge_tolerances(DEFAULT_TOLERANCES, parse_tolerances(reader.text("tolerance"), where=flag.option))
 
 
-def _resources(reader: _Reader) -> dict[str, float]:
-    flag: Flag = _FLAGS["tolerance"]
+def _resources(reader: Reader) -> dict[str, float]:
+    flag = FLAGS["tolerance"]
     return merge_tolerances(DEFAULT_RESOURCES, parse_resources(reader.text("tolerance"), where=flag.option))

@@ -38,12 +38,15 @@ def write_summary(reporter: "TerminalReporter", campaign: Campaign) -> None:
     if campaign.options.save_baseline:
         _write(reporter, _saved_lines(campaign))
         _write(
-            reporter, calibration(campaign.calibrations(), looks=campaign.options.gate.sessions, gates=campaign.gates)
+            reporter,
+            calibration(
+                campaign.bench.calibrations(), looks=campaign.options.gate.sessions, gates=campaign.bench.gates
+            ),
         )
     elif recordings:
-        _write(reporter, terminal.verdicts(campaign.judgements(), _commands(campaign.argv)))
+        _write(reporter, terminal.verdicts(campaign.bench.judgements(), _commands(campaign.argv)))
         _write(reporter, _suspicion_lines(campaign))
-        _write(reporter, drifts(campaign.drifts, partial(commands.save, campaign.argv)))
+        _write(reporter, drifts(campaign.bench.drifts, partial(commands.save, campaign.argv)))
         _write(reporter, selftest(campaign.selftest) if campaign.selftest else ())
     if verbose:
         _write(reporter, monitoring(r for own in recordings.values() for r in own))
@@ -60,7 +63,7 @@ def _write(reporter: "TerminalReporter", lines: Iterable[Line]) -> None:
 
 
 def _suspicion_lines(campaign: Campaign) -> list[Line]:
-    found = suspicion(campaign.judgements())
+    found = suspicion(campaign.bench.judgements())
     return [Line(found, "yellow")] if found else []
 
 
@@ -102,7 +105,7 @@ def write_json(campaign: Campaign) -> None:
         return
     recordings = [recording for cell in campaign.cells for recording in campaign.recordings(cell)]
     document = json_report.document(
-        campaign.options, recordings, campaign.judgements(), campaign.notes, campaign.drifts
+        campaign.options, recordings, campaign.bench.judgements(), campaign.notes, campaign.bench.drifts
     )
     try:
         json_report.write(path, document)

@@ -1,0 +1,146 @@
+"""Owns what a run makes of its sessions: judgements by the shelf's baselines, and what is said beside them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+
+from perfsuite.core.baseline import Baseline
+from perfsuite.core.calibration import Calibrated, calibrate
+from perfsuite.core.drift import Drift, drifts
+from perfsuite.core.errors import BaselineError
+from perfsuite.core.history import histories
+from perfsuite.core.judgement import judge_cell, refuse, suite_noise
+from perfsuite.core.matrix import Cell
+from perfsuite.core.metrics import SERIES, Metric, parse_metric
+from perfsuite.core.noise import Noise
+from perfsuite.core.options import Options
+from perfsuite.core.recording import Recording
+from perfsuite.core.validity import unsavable
+from perfsuite.core.verdict import Judgement, Outcome, Verdict
+from perfsuite.plugin import commands
+from perfsuite.plugin.selection import Ask
+from perfsuite.plugin.shelf import Shelf
+
+
+class Bench:
+    """Judges what was asked for (`gated`) from everything that was measured so far."""
+
+    def __init__(
+        self, shelf: Shelf, options: Options, argv: tuple[str, ...], recordings: Callable[[Cell], tuple[Recording, ...]]
+    ) -> None:
+        self.gated: tuple[Ask, ...] = ()
+        self._shelf = shelf
+        self._options = options
+        self._argv = argv
+        self._recordings = recordings
+        self._noise: dict[str, Noise] = {}
+        self._judged: dict[Ask, Judgement] = {}
+
+    def load(self, recordings: Mapping[Cell, tuple[Recording, ...]]) -> None:
+        """Fetch the baselines of these cells; what was judged before is judged anew."""
+        self.forget()
+        self._shelf.load(recordings)
+        self._noise = suite_noise(self._shelf.usable, self._tolerances)
+
+    def forget(self) -> None:
+        """Judge anew, as there are more recordings."""
+        self._judged.clear()
+
+    def judgements(self) -> tuple[Judgement, ...]:
+        """Of every cell that was measured to be judged, once per set of tolerances."""
+        return tuple(self.judgement(ask) for ask in self.gated if self._recordings(ask.cell))
+
+    def judgement(self, ask: Ask) -> Judgement:
+        """The verdicts on one cell by one set of tolerances, from everything measured so far."""
+        if ask not in self._judged:
+            self._judged[ask] = self._judge(ask)
+        return self._judged[ask]
+
+    def _judge(self, ask: Ask) -> Judgement:
+        """A baseline that cannot be read is INVALID: it must not quietly switch the gate off."""
+        stored = self._shelf.of(ask.cell)
+        tolerances = dict(ask.tolerances)
+        if isinstance(stored, BaselineError):
+            return refuse(ask.cell, tolerances, Outcome.INVALID, str(stored))
+        judgement = judge_cell(
+            ask.cell,
+            stored,
+            self._recordings(ask.cell),
+            tolerances=tolerances,
+            gates=max(1, self.gates),
+            options=self._options.gate,
+            noise=self._noise,
+            save_command=commands.save(self._argv, ask.cell),
+            resources=dict(ask.resources),
+        )
+        return self._with_neighbours(judgement) if stored is None else judgement
+
+    def _with_neighbours(self, judgement: Judgement) -> Judgement:
+        """Where there is no baseline, say which other devices have one."""
+        others = self._shelf.other_devices(judgement.cell)
+        if not others:
+            return judgement
+        addition = f" (there is one for {', '.join(repr(device) for device in others)})"
+        verdicts = tuple(
+            replace(verdict, reason=verdict.reason + addition) if verdict.outcome is Outcome.NO_BASELINE else verdict
+            for verdict in judgement.verdicts
+        )
+        return replace(judgement, verdicts=verdicts)
+
+    def has_passed(self, cell: Cell) -> bool:
+        """Whether every gate of the cell passed and nothing slowed it on purpose, so that what it showed is noise.
+
+        A tail that no session can decide, for want of samples or by its spread, has nothing to say.
+        """
+        verdicts = [v for judgement in self.judgements() if judgement.cell == cell for v in judgement.verdicts]
+        outcomes = {v.outcome for v in verdicts if not _is_refused_tail(v)}
+        return outcomes == {Outcome.PASSED} and not any(map(unsavable, self._recordings(cell)))
+
+    @property
+    def gates(self) -> int:
+        """How many verdicts this run reaches: gated metrics that have values, over all cells."""
+        return sum(
+            any(SERIES[metric.series].has_values(recording) for recording in self._recordings(ask.cell))
+            for ask in self.gated
+            for metric, _ in ask.tolerances
+        )
+
+    @cached_property
+    def drifts(self) -> tuple[Drift, ...]:
+        """Where the level of a cell has slowly become another one; asked for once everything is measured."""
+        if self._options.save_baseline:
+            return ()
+        watched = {
+            (history.cell, history.metric): history
+            for judgement in self.judgements()
+            if isinstance(stored := self._shelf.of(judgement.cell), Baseline)
+            for history in histories(stored, self._recordings(judgement.cell), judgement)
+        }
+        return drifts(watched.values())
+
+    def calibrations(self) -> tuple[Calibrated, ...]:
+        """What the baselines saved by this run can gate."""
+        noise = suite_noise([saved.new for saved in self._shelf.saved], self._tolerances)
+        return tuple(
+            calibrated
+            for saved in self._shelf.saved
+            for ask in self.gated
+            if ask.cell == saved.new.cell
+            for calibrated in calibrate(
+                saved.new,
+                dict(ask.tolerances),
+                noise=noise,
+                gates=max(1, self.gates),
+                looks=self._options.gate.sessions,
+            )
+        )
+
+    @property
+    def _tolerances(self) -> dict[Metric, float]:
+        """Every metric that is gated anywhere in this run."""
+        return {metric: tolerance for ask in self.gated for metric, tolerance in ask.tolerances}
+
+
+def _is_refused_tail(verdict: Verdict) -> bool:
+    is_tail = parse_metric(verdict.metric, where="verdict").statistic.is_tail
+    return is_tail and verdict.outcome is Outcome.INCONCLUSIVE and not verdict.sessions_help
