@@ -62,9 +62,10 @@ def format_percent(fraction: float) -> str:
 
 
 def format_bytes(count: int) -> str:
-    """A byte count in binary units: '13.2 GiB', '421 MiB'."""
-    gib = count / 2**30
-    return f"{gib:.1f} GiB" if gib >= 1 else f"{count / 2**20:.0f} MiB"
+    """A byte count in binary units: '13.2 GiB', '421 MiB', '104 KiB'."""
+    if count >= 2**30:
+        return f"{count / 2**30:.1f} GiB"
+    return f"{count / 2**20:.0f} MiB" if count >= 2**20 else f"{count / 2**10:.0f} KiB"
 
 
 def format_si(amount: float, unit: str) -> str:

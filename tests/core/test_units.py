@@ -80,6 +80,10 @@ def test_a_tolerance_shows_no_sign_and_no_empty_decimals() -> None:
     assert (format_percent(0.05), format_percent(0.125)) == ("5 %", "12.5 %")
 
 
+def test_bytes_show_in_kib_until_they_fill_a_mib() -> None:
+    assert (format_bytes(0), format_bytes(104 * 2**10), format_bytes(2**20)) == ("0 KiB", "104 KiB", "1 MiB")
+
+
 def test_bytes_show_in_mib_until_they_fill_a_gib() -> None:
     assert (format_bytes(421 * 2**20), format_bytes(2**30), format_bytes(13 * 2**30 + 2**28)) == (
         "421 MiB",

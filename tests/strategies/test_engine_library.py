@@ -49,7 +49,7 @@ def test_in_the_default_folder_what_is_missing_is_built_once(library_of, tmp_pat
     library = library_of()
     assert library.missing([SHAPE]) == [SHAPE]
     line = library.build(SHAPE)
-    assert "b1-c64: prefill.engine 0 MiB, decode.engine 0 MiB; 14 nodes inside, none left to PyTorch; " in line
+    assert "b1-c64: prefill.engine 0 KiB, decode.engine 0 KiB; 14 nodes inside, none left to PyTorch; " in line
     assert library.missing([SHAPE]) == library_of().missing([SHAPE]) == []
     (folder,) = (tmp_path / "perfsuite" / "engines").iterdir()
     assert folder.name.startswith("tiny-")
