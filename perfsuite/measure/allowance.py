@@ -17,6 +17,11 @@ class Allowance:
         """Count from now on."""
         self._began_ns = self.now_ns()
 
+    def forgive(self, time_ns: int) -> None:
+        """Count so much of what has passed since the beginning as if it had not."""
+        if self._began_ns is not None:
+            self._began_ns += time_ns
+
     def now_ns(self) -> int:
         """The time; it stands still where nothing is limited."""
         return 0 if self._clock is None else self._clock.now_ns()

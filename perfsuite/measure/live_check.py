@@ -1,17 +1,18 @@
 """Owns the examination of a live strategy: which parameters it is asked under, and what is made of all answers."""
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from perfsuite.core.sample import Request
 from perfsuite.core.sampling_check import SamplingCheck, joined
+from perfsuite.core.sampling_checks import describe
 from perfsuite.core.workload import SamplingParams, Workload
 from perfsuite.measure.allowance import Allowance
 from perfsuite.measure.clock import Clock
 from perfsuite.measure.inquiry import Effort
 from perfsuite.measure.sampling import check_sampling
-from perfsuite.measure.strategy import Ability, ExposesLogits, Strategy
-from perfsuite.measure.telling import telling_prompts
+from perfsuite.measure.strategy import Ability, ExposesLogits, PreparesRequests, Prompts, Strategy
+from perfsuite.measure.telling import Candidates, candidate_prompts, telling_prompts
 
 PARAMETERS = (
     SamplingParams(temperature=3.0, repetition_penalty=5.0),
@@ -35,10 +36,11 @@ FIRST_ROWS = 8
 ROUNDS = 4
 ROUND_STEP = 104_729
 """What is added to the seeds of prompts and draws from one round to the next."""
-
-
 AGAIN_NS = 6 * 10**9
 """How long after the beginning the last look for what is still open may begin: most is settled long before."""
+TIME_NS = 9 * 10**9
+"""How long the whole examination may take, without what has to be made ready for it; what it had no time for is left
+out."""
 
 
 def check_strategy(strategy: Strategy, workload: Workload, clock: Clock | None = None) -> SamplingCheck:
@@ -46,46 +48,84 @@ def check_strategy(strategy: Strategy, workload: Workload, clock: Clock | None =
 
     Misreadings that one set of parameters leaves open count as excluded if another one excludes them. Those that all
     leave open are looked for once more, at prompts that are chosen for them, up to ROUNDS times in all; by a clock,
-    for AGAIN_NS at most.
+    none of these looks begins after AGAIN_NS, and all ends after TIME_NS.
     """
-    time = Allowance(clock, AGAIN_NS if clock else math.inf)
-    time.begin()
     if workload.batch_size > 1 and Ability.BATCH not in strategy.abilities:
         return SamplingCheck(not_checked=f"strategy {strategy.name!r} runs one row at a time")
-    first, most = max(FIRST_ROWS // workload.batch_size, 1), max(ROWS_OF_ANSWERS // workload.batch_size, 1)
-    checks: list[SamplingCheck] = []
-    for params in PARAMETERS:
-        effort = Effort(requests=REQUESTS, answers=first, excluded=joined(checks).excluded)
-        checks.append(_check(strategy, replace(workload, sampling=params), effort))
-    effort = Effort(requests=REQUESTS // 4, answers=most, least_answers=most, excluded=joined(checks).excluded)
-    checks.append(_check(strategy, replace(workload, sampling=PLAIN), effort))
-    for number in range(1, ROUNDS):
-        checks.extend(_look_again(strategy, workload, checks, number, time))
-    return joined(checks)
+    return _Examination(strategy, workload, clock).conduct()
 
 
-def _look_again(
-    strategy: Strategy, workload: Workload, checks: Sequence[SamplingCheck], number: int, time: Allowance
-) -> Iterator[SamplingCheck]:
-    """A check for every set of parameters that told of a misreading which is still open, by other prompts and draws."""
-    so_far = joined(checks)
-    for params, before in zip(PARAMETERS, checks, strict=False):
-        wanted = frozenset(so_far.open) & frozenset(before.told)
-        if so_far.problems or not wanted or not time.has(0):
-            continue
-        sampling = replace(params, seed=params.seed + number * ROUND_STEP)
-        again = replace(workload, seed=workload.seed + number * ROUND_STEP, sampling=sampling)
-        answers = max(ROWS_OF_ANSWERS // workload.batch_size, 1)
-        effort = Effort(requests=REQUESTS, answers=answers, excluded=so_far.excluded)
-        check = _check(strategy, again, effort, wanted)
-        so_far = joined([so_far, check])
-        yield check
+class _Examination:
+    """One strategy asked under all sets of parameters; `checks` are the outcomes so far."""
 
+    def __init__(self, strategy: Strategy, workload: Workload, clock: Clock | None) -> None:
+        self._strategy = strategy
+        self._workload = workload
+        self._clock = clock
+        self._time = Allowance(clock, TIME_NS if clock else math.inf)
+        self._candidates: dict[int, Candidates] = {}
+        self._answers = max(ROWS_OF_ANSWERS // workload.batch_size, 1)
+        self.checks: list[SamplingCheck] = []
 
-def _check(
-    strategy: Strategy, workload: Workload, effort: Effort, wanted: frozenset[str] = frozenset()
-) -> SamplingCheck:
-    if not isinstance(strategy, ExposesLogits) or workload.sampling.is_greedy:
-        return check_sampling(strategy, workload, effort)
-    prompts = telling_prompts(strategy, strategy.facts(), workload, wanted)
-    return check_sampling(strategy, workload, effort, prompts)
+    def conduct(self) -> SamplingCheck:
+        self._time.begin()
+        first = max(FIRST_ROWS // self._workload.batch_size, 1)
+        for params in PARAMETERS:
+            effort = Effort(requests=REQUESTS, answers=first, excluded=joined(self.checks).excluded)
+            self._check(replace(self._workload, sampling=params), effort)
+        self._check_independence()
+        for number in range(1, ROUNDS):
+            self._look_again(number)
+        return joined(self.checks)
+
+    def _check_independence(self) -> None:
+        effort = Effort(
+            requests=REQUESTS // 4,
+            answers=self._answers,
+            least_answers=self._answers,
+            excluded=joined(self.checks).excluded,
+        )
+        self._check(replace(self._workload, sampling=PLAIN), effort)
+
+    def _look_again(self, number: int) -> None:
+        """At whatever told of a misreading which is still open, by other prompts and draws."""
+        for params, before in zip(PARAMETERS, tuple(self.checks), strict=False):
+            so_far = joined(self.checks)
+            wanted = frozenset(so_far.open) & frozenset(before.told)
+            if so_far.problems or not wanted or not self._may_look_again:
+                continue
+            sampling = replace(params, seed=params.seed + number * ROUND_STEP)
+            again = replace(self._workload, seed=self._workload.seed + number * ROUND_STEP, sampling=sampling)
+            self._check(again, Effort(requests=REQUESTS, answers=self._answers, excluded=so_far.excluded), wanted)
+
+    @property
+    def _may_look_again(self) -> bool:
+        return self._clock is None or self._time.spent_ns < AGAIN_NS
+
+    def _check(self, workload: Workload, effort: Effort, wanted: frozenset[str] = frozenset()) -> None:
+        if not self._time.has(0):
+            self.checks.append(SamplingCheck(left_out=(describe(workload.sampling),)))
+            return
+        self._make_ready(workload)
+        prompts = self._prompts(workload, wanted)
+        allowance = Allowance(self._clock, self._time.left_ns)
+        self.checks.append(check_sampling(self._strategy, workload, effort, prompts, allowance=allowance))
+
+    def _make_ready(self, workload: Workload) -> None:
+        """What is compiled or captured for these parameters, once, is no part of the examination."""
+        if isinstance(self._strategy, PreparesRequests):
+            prompts = ((0,) * workload.prompt_tokens,) * workload.batch_size
+            began_ns = self._time.now_ns()
+            self._strategy.prepare(
+                Request(prompts=prompts, output_tokens=workload.output_tokens, sampling=workload.sampling)
+            )
+            self._time.forgive(self._time.now_ns() - began_ns)
+
+    def _prompts(self, workload: Workload, wanted: frozenset[str]) -> Prompts:
+        strategy = self._strategy
+        if not isinstance(strategy, ExposesLogits) or workload.sampling.is_greedy:
+            return ()
+        facts = strategy.facts()
+        if workload.seed not in self._candidates:
+            self._candidates[workload.seed] = candidate_prompts(strategy, facts, workload)
+        return telling_prompts(self._candidates[workload.seed], facts, workload, wanted)

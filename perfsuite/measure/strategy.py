@@ -112,7 +112,7 @@ class CountsTokens(Protocol):
 
 @runtime_checkable
 class PreparesRequests(Protocol):
-    """A strategy that has to do something with a request that belongs to no latency, such as to make it a text."""
+    """A strategy that does something with a request that belongs to no latency: makes it a text, captures a graph."""
 
     def prepare(self, request: Request) -> None: ...
 

@@ -1,5 +1,7 @@
 """Owns the choice of prompts at which a strategy that reads its parameters wrongly shows it soon."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,25 +19,41 @@ ENOUGH = 0.05
 """Nats per draw beyond which a misreading is excluded soon enough."""
 
 
-def telling_prompts(
-    strategy: ExposesLogits, facts: ModelFacts, workload: Workload, wanted: frozenset[str] = frozenset()
-) -> Prompts:
-    """Two prompts in turn over the batch, of those tried the ones whose next tokens tell most misreadings apart.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """Prompts of one length to choose from: `likely` [C, L] with the logits that follow them [C, V], and others."""
 
-    Prompts are made of tokens that are likely to come next, as a repetition penalty on others changes nothing. They are
-    chosen by logits alone, before anything is drawn; by how soon the misreadings `wanted` show there, or all if there
-    are none. What none of them shows may show later on, behind prompts of ids that do not come next. No prompts where
-    logits are no numbers.
+    likely: NDArray[np.int64]
+    logits: Floats
+    of_any_ids: NDArray[np.int64]
+
+
+def candidate_prompts(strategy: ExposesLogits, facts: ModelFacts, workload: Workload) -> Candidates:
+    """Drawn from the workload's seed, and so the same whatever parameters they are to be used under.
+
+    They are made of tokens that are likely to come next, as a repetition penalty on others changes nothing.
     """
     draw = np.random.default_rng([workload.seed, CANDIDATES])
     prompts = of_any_ids = draw.integers(0, facts.vocabulary, size=(CANDIDATES, workload.prompt_tokens))
     for _ in range(2):
         likely = np.argsort(-_logits_one_by_one(strategy, prompts), axis=1)[:, :LIKELY]
         prompts = np.array([_arranged(draw.permutation(row), workload.prompt_tokens) for row in likely])
-    rows = _logits_one_by_one(strategy, prompts)
+    return Candidates(likely=prompts, logits=_logits_one_by_one(strategy, prompts), of_any_ids=of_any_ids)
+
+
+def telling_prompts(
+    candidates: Candidates, facts: ModelFacts, workload: Workload, wanted: frozenset[str] = frozenset()
+) -> Prompts:
+    """Two prompts in turn over the batch, of all candidates those whose next tokens tell most misreadings apart.
+
+    They are chosen by logits alone, before anything is drawn; by how soon the misreadings `wanted` show there, or all
+    if there are none. What none of them shows may show later on, behind prompts of ids that do not come next. No
+    prompts where logits are no numbers.
+    """
+    rows = candidates.logits
     if check_logits(rows):
         return ()
-    asked = [tuple(prompt) for prompt in prompts.tolist()]
+    asked = [tuple(prompt) for prompt in candidates.likely.tolist()]
     precision = precision_of(facts.dtype, rows, facts.layers, same_pass=True)
     contexts = (
         Context(logits=row, params=workload.sampling, prompt=prompt, precision=precision)
@@ -43,7 +61,7 @@ def telling_prompts(
     )
     scores = [_told(context, wanted) for context in contexts]
     if not any(scores):
-        asked = [tuple(prompt) for prompt in of_any_ids.tolist()]
+        asked = [tuple(prompt) for prompt in candidates.of_any_ids.tolist()]
     best = np.argsort(scores)[::-1]
     return tuple(asked[best[row % 2]] for row in range(workload.batch_size))
 

@@ -28,6 +28,8 @@ def judge(request: pytest.FixtureRequest, cell: "Cell", found: "SamplingCheck", 
     if found.open:
         still = "; ".join(found.open)
         leave_open(request, f"{cell.id}: inconclusive: {found.draws} draws could not exclude that {still}")
+    if found.left_out:
+        leave_open(request, f"{cell.id}: no time was left for {', '.join(found.left_out)}")
 
 
 def check(request: pytest.FixtureRequest, strategy: "Strategy", cell: "Cell") -> None:
