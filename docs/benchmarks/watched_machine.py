@@ -1,12 +1,12 @@
 """The machine under watch, on a real machine: what watching costs, clean sessions, a foreign process, a pause.
 
 python docs/benchmarks/watched_machine.py cost|clean|burn|pause|all [--strategy cuda-graph] [--model tinyllama-1.1b]
-    [--sessions 10] [--samples 200] [--prompts 100,400] [--blocks 60]
+    [--sessions 10] [--samples 200] [--prompts 100,400] [--blocks 120]
 
-`cost` takes blocks of requests with and without the sampler in turn, in one process. `clean` measures sessions and
-lists every finding (there must be none), with clocks, memory and energy. `burn` starts a process that multiplies
-matrices on the GPU (on a CPU: that spins): on a GPU the recording must be invalid and name it. `pause` stops the
-measured process for 0.6 s again and again: the finding must appear.
+`cost` takes blocks of requests in turn, in one process, while the sampler reads and while it is stopped. `clean`
+measures sessions and lists every finding (there must be none), with clocks, memory and energy. `burn` starts a process
+that multiplies matrices on the GPU (on a CPU: that spins): on a GPU the recording must be invalid and name it. `pause`
+stops the measured process for 0.6 s again and again: the finding must appear.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
@@ -95,20 +95,21 @@ def session(asked: argparse.Namespace, number: int = 0, *, pausing: bool = False
 def pause(over: threading.Event) -> None:
     """Stop this process' worker for 0.6 s out of every second."""
     while not over.is_set():
-        for pid in workers():
+        for pid in children("measure.worker"):
             os.kill(pid, signal.SIGSTOP)
         time.sleep(0.6)
-        for pid in workers():
+        for pid in children("measure.worker"):
             os.kill(pid, signal.SIGCONT)
         time.sleep(0.4)
 
 
-def workers() -> list[int]:
+def children(module: str) -> list[int]:
+    """Processes that this one started and that run a module of perfsuite."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             is_child = f"PPid:\t{os.getpid()}\n" in (folder / "status").read_text()
-            if is_child and "measure.worker" in (folder / "cmdline").read_text():
+            if is_child and module in (folder / "cmdline").read_text():
                 found.append(int(folder.name))
         except OSError:
             continue
@@ -197,25 +198,25 @@ def opened(asked: argparse.Namespace) -> Iterator[tuple[Callable[[int], float], 
 
 
 def cost(asked: argparse.Namespace) -> None:
-    """Blocks of a second with and without the sampler in turn: the ratio of P50s, its interval from whole pairs."""
+    """Blocks of half a second with a sampler that reads and one that is stopped: the ratio of P50s, by whole pairs."""
     before = present()
     pairs: list[dict[bool, np.ndarray]] = []
-    with opened(asked) as (time_one, device):
+    with opened(asked) as (time_one, device), watching(device, before):
+        (sampler,) = children("measure.monitor")
         for index in range(200):
             time_one(index)
         for number in range(asked.blocks):
             pair = {}
             for watched in (bool(number % 2), not number % 2):
-                with ExitStack() as stack:
-                    if watched:
-                        stack.enter_context(watching(device, before))
-                    time.sleep(0.5)  # until the sampler is up; the other side waits as long
-                    ends = time.perf_counter() + 1.0
-                    times = []
-                    while time.perf_counter() < ends:
-                        times += [time_one(len(times)) for _ in range(REQUESTS)]
+                os.kill(sampler, signal.SIGCONT if watched else signal.SIGSTOP)
+                time.sleep(0.05)
+                ends = time.perf_counter() + 0.5
+                times = []
+                while time.perf_counter() < ends:
+                    times += [time_one(len(times)) for _ in range(REQUESTS)]
                 pair[watched] = np.asarray(times)
             pairs.append(pair)
+        os.kill(sampler, signal.SIGCONT)
     ratios = [float(np.log(np.median(pair[True]) / np.median(pair[False]))) for pair in pairs]
     draw = np.random.default_rng(0)
     means = [float(np.mean(draw.choice(ratios, len(ratios)))) for _ in range(RESAMPLES)]
@@ -233,7 +234,7 @@ def main() -> None:
     parser.add_argument("--strategy", default="cuda-graph")
     parser.add_argument("--model", default="tinyllama-1.1b")
     parser.add_argument("--prompts", default="100,400")
-    for name, number in (("--sessions", 10), ("--samples", 200), ("--blocks", 60)):
+    for name, number in (("--sessions", 10), ("--samples", 200), ("--blocks", 120)):
         parser.add_argument(name, type=int, default=number)
     asked = parser.parse_args()
     parts = {"cost": cost, "clean": clean, "burn": burn, "pause": paused}
