@@ -5,7 +5,7 @@ nobody when it goes on uncompiled. It must not know what a pass computes, nor wh
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FunctionType, MethodType
 from typing import Any
@@ -26,6 +26,9 @@ from perfsuite.strategies._sampler import Choice, choose
 from perfsuite.strategies._static import Pass
 from perfsuite.strategies._static_step import Run
 
+Rewrite = Callable[[torch.fx.GraphModule], object]
+"""Changes what Dynamo hands to a backend, in place."""
+
 _CACHE_HITS = (("inductor", "fxgraph_cache_hit"), ("aot_autograd", "autograd_cache_hit"))
 _NEWER_TORCH_NOTICED = "found no compiled frames"
 _STOOD_ASIDE = (
@@ -45,11 +48,13 @@ def inductor_options(facts: ModelFacts, device: torch.device) -> dict[str, objec
 class Regions:
     """Passes compiled as one region each, for every length at once; all counts are since it was made.
 
-    `options` are inductor's. A prompt of one token, and one longer than a sliding window, get a variant of their own.
+    `options` are inductor's; each of `rewrites` may change a traced pass. A prompt of one token, and one longer than a
+    sliding window, get a variant of their own.
     """
 
-    def __init__(self, options: Mapping[str, object] | None = None) -> None:
+    def __init__(self, options: Mapping[str, object] | None = None, rewrites: Iterable[Rewrite] = ()) -> None:
         self._options = dict(options or {})
+        self._rewrites = (compute_last_position_only, *rewrites)
         self._compiled = 0
         self._found_in_cache = 0
         self._foreseen = 0
@@ -142,7 +147,8 @@ class Regions:
     def _region(self, graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
         """The backend that torch hands a graph to: inductor, counted."""
         before = _cache_hits()
-        compute_last_position_only(graph)
+        for rewrite in self._rewrites:
+            rewrite(graph)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice on speed, which a caller who makes errors of warnings would die of
             run: Callable[..., Any] = torch._inductor.compile(graph, inputs, options=self._options)

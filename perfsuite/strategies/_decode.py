@@ -5,8 +5,7 @@ the whole `Step` (the next ids for ids). It reads no host clock; the device stam
 """
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -17,7 +16,7 @@ from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.workload import SamplingParams
 from perfsuite.strategies._device_time import Brake, StepKind, Stopwatch
 from perfsuite.strategies._sampler import Draws
-from perfsuite.strategies._transfer import Inlet, Outlet
+from perfsuite.strategies._transfer import Inlet, Landing, Outlet
 
 
 class Forward(Protocol):
@@ -32,18 +31,22 @@ class Forward(Protocol):
         ...
 
 
+Ids = Tensor | Landing
+"""Token ids [B, 1] (int64) on the device, or on their way to the host."""
+
+
 class Step(Protocol):
-    """A model's passes with sampling included; both give the next token ids, [B, 1] (int64), on the device."""
+    """A model's passes with sampling included; both give the next token ids."""
 
-    def begin(self, request: Request) -> Tensor:
-        """Get ready for a request: seed the generator, bring the prompts to the device, ids [B, L] (int64)."""
+    def begin(self, request: Request) -> None:
+        """Get ready for a request: seed the generator, take up the prompts."""
         ...
 
-    def prefill(self, ids: Tensor, sampling: SamplingParams) -> Tensor:
-        """Forget what was before and take in what `begin` gave."""
+    def prefill(self) -> Ids:
+        """Forget what was before and take in the prompts."""
         ...
 
-    def decode(self, ids: Tensor) -> Tensor:
+    def decode(self) -> Ids:
         """Take in the ids that the step before gave."""
         ...
 
@@ -57,17 +60,20 @@ class SampledStep:
         self._inlet = Inlet(device)
         self._draws = Draws(device)
         self._sampling = SamplingParams()
+        self._ids = torch.empty(0)
 
-    def begin(self, request: Request) -> Tensor:
+    def begin(self, request: Request) -> None:
+        self._sampling = request.sampling
         self._draws.seed(request.sampling.seed)
-        return self._inlet.stage(request.prompts).to(self._device, non_blocking=True)
+        self._ids = self._inlet.stage(request.prompts).to(self._device, non_blocking=True)
 
-    def prefill(self, ids: Tensor, sampling: SamplingParams) -> Tensor:
-        self._sampling = sampling
-        return self._draws.first(self._forward.prefill(ids), ids, sampling)
+    def prefill(self) -> Tensor:
+        self._ids = self._draws.first(self._forward.prefill(self._ids), self._ids, self._sampling)
+        return self._ids
 
-    def decode(self, ids: Tensor) -> Tensor:
-        return self._draws.next(self._forward.decode(ids), ids, self._sampling)
+    def decode(self) -> Tensor:
+        self._ids = self._draws.next(self._forward.decode(self._ids), self._ids, self._sampling)
+        return self._ids
 
 
 class Decoder:
@@ -109,27 +115,24 @@ class Decoder:
     def _steps(self, request: Request) -> Iterator[list[int]]:
         """The token of every row, step by step, without end."""
         rows, prompt_tokens = len(request.prompts), len(request.prompts[0])
-        prompts = self._step.begin(request)
-        with self._step_scope(StepKind("prefill", rows, prompt_tokens)):
-            ids = self._step.prefill(prompts, request.sampling)
+        self._step.begin(request)
+        ids = self._take(self._step.prefill, StepKind("prefill", rows, prompt_tokens))
         decoding = StepKind("decode", rows, prompt_tokens)
         while True:
             yield self._outlet.fetch(ids)
-            with self._step_scope(decoding):
-                ids = self._step.decode(ids)
+            ids = self._take(self._step.decode, decoding)
 
-    @contextmanager
-    def _step_scope(self, kind: StepKind) -> Iterator[None]:
-        """Inference mode for one step, never across a yield to the caller; stamped where there is a device."""
+    def _take(self, step: Callable[[], Ids], kind: StepKind) -> Ids:
+        """One step in inference mode, which does not last until the caller's next; stamped where there is a device."""
         with torch.inference_mode():
             if self._stopwatch is None:
-                yield
-                return
+                return step()
             self._stopwatch.record()
-            yield
+            ids = step()
             if self._brake:
                 self._brake.apply(kind)
             self._stopwatch.record()
+            return ids
 
     def device_ns(self) -> tuple[int, ...] | None:
         """The device's time for each step of the last request, sampling included; `None` on a CPU."""

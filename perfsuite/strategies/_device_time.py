@@ -28,14 +28,17 @@ class Stopwatch:
         self._device = device
         self._events: list[torch.cuda.Event] = []
         self._used = 0
+        self._stream = torch.cuda.current_stream(device)
 
     def reset(self) -> None:
+        """Begin anew, on what is the current stream now."""
         self._used = 0
+        self._stream = torch.cuda.current_stream(self._device)
 
     def record(self) -> None:
         if self._used == len(self._events):
             self._events.append(torch.cuda.Event(enable_timing=True))  # type: ignore[no-untyped-call]
-        self._events[self._used].record(torch.cuda.current_stream(self._device))
+        self._events[self._used].record(self._stream)
         self._used += 1
 
     def durations_ns(self) -> tuple[int, ...]:

@@ -68,15 +68,19 @@ class InProcess:
 
         OptionError for more tokens than the model has positions: a GPU would be lost to an index beyond its tables.
         """
-        positions = self.facts().positions
-        if positions is not None and len(request.prompts[0]) + request.output_tokens > positions:
-            raise OptionError(_too_long(request, positions))
+        self.check_length(request)
         try:
             yield from self.decoder.stream(request)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             raise DeviceMemoryError(self._out_of_memory(request)) from error
+
+    def check_length(self, request: Request) -> None:
+        """OptionError for more tokens than the model has positions."""
+        positions = self.facts().positions
+        if positions is not None and len(request.prompts[0]) + request.output_tokens > positions:
+            raise OptionError(_too_long(request, positions))
 
     def _out_of_memory(self, request: Request) -> str:
         loaded, rows, tokens = self.loaded, len(request.prompts), len(request.prompts[0])

@@ -66,6 +66,8 @@ def _over_cache(  # noqa: PLR0917
     window: int,
 ) -> Tensor:
     """Attention of queries [B, heads, 1, D] over the cache [B, groups, L, D] up to `position`, on the device."""
+    if not query.is_cuda:
+        return plainly_over_cache(query, keys, values, position, scale, window)
     from perfsuite.strategies import _triton_attention
 
     return _triton_attention.attend(query, keys, values, position, scale, window)
@@ -79,17 +81,34 @@ def _over_cache_shape(query: Tensor, *_: object) -> Tensor:
 @torch.library.custom_op("perfsuite::prompt_attention", mutates_args=())
 def _over_prompt(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
     """Causal attention of queries [B, heads, L, D] over as many keys and values [B, groups, L, D]: [B, L, heads, D]."""
-    from perfsuite.strategies import _triton_causal
-
-    if _triton_causal.fits(query, keys, values):
-        return _triton_causal.attend(query, keys, values, scale)
-    attended = functional.scaled_dot_product_attention(
-        query, keys, values, is_causal=True, scale=scale, enable_gqa=query.shape[1] != keys.shape[1]
-    )
-    return attended.transpose(1, 2).contiguous()
+    return attend_over_prompt(query, keys, values, scale)
 
 
 @_over_prompt.register_fake
 def _over_prompt_shape(query: Tensor, *_: object) -> Tensor:
     batch, heads, length, size = query.shape
     return query.new_empty((batch, length, heads, size))
+
+
+def attend_over_prompt(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+    """Causal attention of queries [B, heads, L, D] over as many keys and values [B, groups, L, D]: [B, L, heads, D]."""
+    if query.is_cuda:
+        from perfsuite.strategies import _triton_causal
+
+        if _triton_causal.fits(query, keys, values):
+            return _triton_causal.attend(query, keys, values, scale)
+    attended = functional.scaled_dot_product_attention(
+        query, keys, values, is_causal=True, scale=scale, enable_gqa=query.shape[1] != keys.shape[1]
+    )
+    return attended.transpose(1, 2).contiguous()
+
+
+def plainly_over_cache(  # noqa: PLR0917
+    query: Tensor, keys: Tensor, values: Tensor, position: Tensor, scale: float, window: int
+) -> Tensor:
+    """What our kernel gives for queries [B, heads, 1, D] over the cache up to `position`, by torch's own."""
+    place = torch.arange(keys.shape[2], device=query.device)
+    seen = (place <= position) & (place > position - (window or len(place) + 1))
+    return functional.scaled_dot_product_attention(
+        query, keys, values, seen[None, :], scale=scale, enable_gqa=query.shape[1] != keys.shape[1]
+    )

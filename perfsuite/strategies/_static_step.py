@@ -16,10 +16,10 @@ from perfsuite.core.units import format_bytes
 from perfsuite.core.workload import SamplingParams, Workload
 from perfsuite.models.device import free_bytes, is_out_of_memory
 from perfsuite.models.storage import bytes_of
-from perfsuite.strategies._decode import Forward
+from perfsuite.strategies._decode import Forward, Ids
 from perfsuite.strategies._sampler import Draws, PrepareChoice, choice_of
 from perfsuite.strategies._static import Compile, StaticForward, uncompiled
-from perfsuite.strategies._transfer import Inlet
+from perfsuite.strategies._transfer import Inlet, Landing
 
 Run = Callable[[], None]
 Prepare = Callable[[Run, torch.Generator], Run]
@@ -57,15 +57,23 @@ class LaneForward(Forward, Protocol):
 class Lane:
     """Everything of one batch size that stays where it is in memory, and the passes over it.
 
-    `ids` [B, 1] (int64) is what the last pass drew, and what a decode pass takes in.
+    `ids` [B, 1] (int64) is what the last pass drew, and what a decode pass takes in. A pass takes prompts from where
+    `inlet` stages them, and leaves what it drew at `drawn`, on the host: so a graph of it holds both copies.
     """
 
     def __init__(
-        self, forward: LaneForward, rows: int, device: torch.device, prepare_choice: PrepareChoice = choice_of
+        self,
+        forward: LaneForward,
+        rows: int,
+        device: torch.device,
+        prepare_choice: PrepareChoice = choice_of,
+        inlet: Inlet | None = None,
     ) -> None:
         self.forward = forward
         self.draws = Draws(device, prepare_choice)
         self.ids = torch.zeros((rows, 1), dtype=torch.int64, device=device)
+        self.drawn = Landing(rows) if device.type == "cuda" else self.ids
+        self._inlet = inlet or Inlet(device)
         self.prepared: dict[tuple[float, ...], Run] = {}
         self._prompts: dict[int, Tensor] = {}
 
@@ -80,12 +88,18 @@ class Lane:
     @torch.no_grad()
     def prefill(self, tokens: int, sampling: SamplingParams) -> None:
         prompts = self.prompts(tokens)
-        self.ids.copy_(self.draws.first(self.forward.prefill(prompts), prompts, sampling))
+        prompts.copy_(self._inlet.staged(*prompts.shape), non_blocking=True)
+        self._keep(self.draws.first(self.forward.prefill(prompts), prompts, sampling))
 
     @torch.inference_mode(mode=False)
     @torch.no_grad()
     def decode(self, sampling: SamplingParams) -> None:
-        self.ids.copy_(self.draws.next(self.forward.decode(self.ids), self.ids, sampling))
+        self._keep(self.draws.next(self.forward.decode(self.ids), self.ids, sampling))
+
+    def _keep(self, drawn: Tensor) -> None:
+        self.ids.copy_(drawn)
+        if isinstance(self.drawn, Landing):
+            self.drawn.column.copy_(self.ids, non_blocking=True)
 
 
 class StaticStep:
@@ -152,25 +166,29 @@ class StaticStep:
             if self._lanes.pop(rows, None):
                 gc.collect()  # what torch compiled for it refers to itself
             forward = self.make_forward(rows, cache_length(positions))
-            lane = self._lanes[rows] = Lane(forward, rows, self._model.device, self._prepare_choice)
+            lane = self._lanes[rows] = Lane(forward, rows, self._model.device, self._prepare_choice, self._inlet)
         return lane
 
     def make_forward(self, rows: int, length: int) -> LaneForward:
         """The passes of a new lane; a subclass may have others."""
         return StaticForward(self._model, length, self._compile_pass)
 
-    def begin(self, request: Request) -> Tensor:
+    def prepare(self, request: Request) -> Lane:
+        """Make ready what a request will run, without running it; the lane it will run in."""
         rows, tokens = len(request.prompts), len(request.prompts[0])
         lane = self._lane = self.lane(rows, tokens + request.output_tokens)
         self._prefill = self._prefill_of(lane, tokens, request.sampling)
         self._decode = self._decode_of(lane, request.sampling)
-        lane.draws.seed(request.sampling.seed)
-        return lane.prompts(tokens).copy_(self._inlet.stage(request.prompts), non_blocking=True)
+        return lane
 
-    def prefill(self, ids: Tensor, sampling: SamplingParams) -> Tensor:
+    def begin(self, request: Request) -> None:
+        self.prepare(request).draws.seed(request.sampling.seed)
+        self._inlet.stage(request.prompts)
+
+    def prefill(self) -> Ids:
         return self._run(self._prefill)
 
-    def decode(self, ids: Tensor) -> Tensor:
+    def decode(self) -> Ids:
         return self._run(self._decode)
 
     def next_token_logits(self, prompts: tuple[tuple[int, ...], ...]) -> Tensor:
@@ -179,11 +197,11 @@ class StaticStep:
         ids = lane.prompts(len(prompts[0])).copy_(self._inlet.stage(prompts))
         return lane.forward.prefill(ids).float().cpu()
 
-    def _run(self, prepared: Run | None) -> Tensor:
+    def _run(self, prepared: Run | None) -> Ids:
         if prepared is None or self._lane is None:
             raise RuntimeError("no request has begun")
         prepared()
-        return self._lane.ids
+        return self._lane.drawn
 
     @property
     def prepared(self) -> int:

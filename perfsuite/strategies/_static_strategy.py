@@ -13,6 +13,7 @@ from torch import Tensor
 
 from perfsuite.core.errors import StrategyUnavailableError
 from perfsuite.core.recording import Evidence
+from perfsuite.core.sample import Request
 from perfsuite.core.workload import ModelSpec, Workload
 from perfsuite.measure.strategy import ALL_SAMPLING, Ability
 from perfsuite.models.device import find_device
@@ -70,6 +71,11 @@ class StaticStrategy(InProcess):
         if self._step is None:
             raise RuntimeError("the strategy is not open")
         return self._step
+
+    def prepare(self, request: Request) -> None:
+        """Make ready what a request will run; what is compiled or captured for it belongs to no latency."""
+        self.check_length(request)
+        self.step.prepare(request)
 
     def next_token_logits(self, prompts: tuple[tuple[int, ...], ...]) -> Tensor:
         """Logits of the token after each prompt (all of one length): [B, V], float32, on the host; not replayed."""

@@ -16,6 +16,7 @@ from perfsuite.strategies._overlap import overlaps
 from perfsuite.strategies._skinny import use_skinny_products
 from perfsuite.strategies._static_step import StaticStep
 from perfsuite.strategies._static_strategy import StaticStrategy, require_gpu
+from perfsuite.strategies._turning_attention import turn_within_attention
 
 
 class JitCudaGraphStrategy(StaticStrategy):
@@ -32,12 +33,17 @@ class JitCudaGraphStrategy(StaticStrategy):
         use_skinny_products(model)
         use_kernel_attention(model)
         keep_rotations(model)
-        self._pool, self._regions = GraphPool(device), Regions(self._inductor_options(device))
+        self._pool = GraphPool(device)
+        self._regions = Regions(self._inductor_options(device), rewrites=(turn_within_attention,))
         return StaticStep(model, self._capture, self._regions.compile, self._regions.compile_choice)
 
     def _inductor_options(self, device: torch.device) -> dict[str, object]:
-        """Add a sum up once, not in every kernel that reads it; let kernels begin before the one before has ended."""
-        options = inductor_options(self.facts(), device) | {"realize_reads_threshold": 2}
+        """Add a sum up once, not in every kernel that reads it; let kernels begin before the one before has ended.
+
+        Kernels are not chosen by trial: a trial of some microseconds picks the slower one in every other process.
+        """
+        options = inductor_options(self.facts(), device)
+        options |= {"realize_reads_threshold": 2, "triton.autotune_pointwise": False}
         if overlaps(device) and hasattr(torch._inductor.config.triton, "enable_pdl"):
             options["triton.enable_pdl"] = True
         return options

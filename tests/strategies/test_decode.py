@@ -22,18 +22,18 @@ class ScriptedStep:
         self.inference = []
 
     def begin(self, request):
-        return torch.tensor(request.prompts)
+        self.asked.append("begin")
 
-    def prefill(self, ids, sampling):
-        return self._next(("prefill", ids.tolist(), sampling))
+    def prefill(self):
+        return self._next("prefill")
 
-    def decode(self, ids):
-        return self._next(("decode", ids.tolist()))
+    def decode(self):
+        return self._next("decode")
 
     def _next(self, call):
         self.asked.append(call)
         self.inference.append(torch.is_inference_mode_enabled())
-        return self._tokens[len(self.asked) - 1]
+        return self._tokens[len(self.asked) - 2]
 
 
 class CountingForward:
@@ -77,10 +77,10 @@ def answer(step, asked):
     return [(c.row, c.token_ids, c.finish_reason) for c in Decoder(step, CPU, (EOS,)).stream(asked)]
 
 
-def test_each_step_takes_in_what_the_one_before_gave():
+def test_a_request_is_begun_then_prefilled_then_decoded():
     step = ScriptedStep([5], [6], [7])
     answer(step, request((1, 2)))
-    assert step.asked == [("prefill", [[1, 2]], GREEDY), ("decode", [[5]]), ("decode", [[6]])]
+    assert step.asked == ["begin", "prefill", "decode", "decode"]
 
 
 def test_each_token_is_a_chunk_and_the_last_says_length():
@@ -104,7 +104,7 @@ def test_each_row_of_a_batch_gets_its_chunk_of_each_step():
 def test_no_step_is_made_for_tokens_nobody_asked_for():
     step = ScriptedStep([5])
     assert answer(step, request((1,), output_tokens=1)) == [(0, (5,), "length")]
-    assert len(step.asked) == 1
+    assert len(step.asked) == 2
 
 
 def test_an_end_id_stops_its_row_and_is_its_last_token():
@@ -121,7 +121,7 @@ def test_an_end_id_stops_its_row_and_is_its_last_token():
 def test_nothing_is_computed_once_every_row_has_stopped():
     step = ScriptedStep([EOS])
     assert answer(step, request((1,), ignore_eos=False)) == [(0, (EOS,), "stop")]
-    assert len(step.asked) == 1
+    assert len(step.asked) == 2
 
 
 def test_an_ignored_end_id_is_a_token_like_any_other():
@@ -142,7 +142,7 @@ def test_a_token_is_given_before_the_next_one_is_computed():
     step = ScriptedStep([5], [6])
     stream = Decoder(step, CPU, ()).stream(request((1,), output_tokens=2))
     next(stream)
-    assert len(step.asked) == 1
+    assert len(step.asked) == 2
 
 
 def test_a_cpu_has_no_device_times():
