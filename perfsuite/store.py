@@ -1,7 +1,8 @@
-"""Owns the baselines on disk, one cell a file: <directory>/<device>/<model>/<strategy>/<workload>.json.
+"""Owns the baselines on disk, one cell a file: <directory>/<environment>/<model>/<strategy>/<workload>.json.
 
-A file carries the number of its layout and a digest of the rest, so that a foreign or hand-edited one is refused
-rather than compared with. Which baseline may judge which recording is not decided here.
+The folder of an environment is named after its device and what else of its machine must agree. A file carries the
+number of its layout and a digest of the rest, so that a foreign or hand-edited one is refused rather than compared
+with. Which baseline may judge which recording is not decided here.
 """
 
 import hashlib
@@ -32,38 +33,74 @@ class BaselineStore:
     directory: Path
 
     def path(self, cell: Cell, environment: Environment) -> Path:
-        return self._file(environment.slug, cell)
+        return self._file(environment.key, cell)
 
     def load(self, cell: Cell, environment: Environment) -> Baseline | None:
-        """The baseline of `cell` for this device, `None` if none was ever saved."""
-        return _load(self.path(cell, environment))
+        """The baseline of `cell` for this environment; else the one of its device that differs in the fewest keys.
+
+        `None` if none was ever saved for the device.
+        """
+        return _load(self.path(cell, environment)) or self._nearest(cell, environment)
+
+    def _nearest(self, cell: Cell, environment: Environment) -> Baseline | None:
+        """The one of the device that differs in the fewest keys, the newest of several."""
+        files = (self._file(folder, cell) for folder in self._folders_of(environment))
+        found = [baseline for baseline in map(_load, files) if baseline is not None]
+        newest_first = sorted(found, key=lambda baseline: baseline.saved_at, reverse=True)
+        return min(newest_first, key=lambda each: len(each.environment.differences(environment)), default=None)
 
     def save(self, baseline: Baseline) -> Path:
-        """Where the baseline now lies; when saving fails, the file that was there before is untouched."""
+        """Where the baseline now lies; when saving fails, the file that was there before is untouched.
+
+        One that lay elsewhere and would judge the same recordings is replaced.
+        """
         path = self.path(baseline.cell, baseline.environment)
+        replaced = self._same_elsewhere(baseline)
         try:
             write_whole(path, jsontext.dumps(_document(baseline)))
         except OSError as error:
             raise BaselineError(
                 f"{path}: the baseline cannot be saved ({explain(error)}); what was stored before is untouched"
             ) from error
+        for old in replaced:
+            old.unlink(missing_ok=True)
         return path
+
+    def _same_elsewhere(self, baseline: Baseline) -> list[Path]:
+        """Files of the cell in other folders of the device whose environment does not differ, and knows no more."""
+        here, own = self.path(baseline.cell, baseline.environment), baseline.environment
+        found = []
+        for folder in self._folders_of(own):
+            path = self._file(folder, baseline.cell)
+            try:
+                other = None if path == here else _load(path)
+            except BaselineError:  # nobody knows what it is of
+                continue
+            if other is None or other.environment.differences(own):
+                continue
+            if set(other.environment.must_agree) <= set(own.must_agree):
+                found.append(path)
+        return found
 
     def devices_with(self, cell: Cell) -> tuple[str, ...]:
         """Names of the devices that have a baseline of `cell`; of a broken file the folder's name."""
         folders = (path.name for path in self._subfolders() if self._file(path.name, cell).is_file())
-        return tuple(_device_name(self._file(folder, cell), folder) for folder in folders)
+        return tuple(dict.fromkeys(_device_name(self._file(folder, cell), folder) for folder in folders))
 
-    def cells(self, device: str) -> tuple[str, ...]:
-        """Ids of the cells stored for a device (an `Environment.slug`), sorted: 'eager/tiny/p100-o32'."""
-        return tuple(sorted(_cell_id(path) for path in (self.directory / device).glob("*/*/*.json")))
+    def cells_for(self, environment: Environment) -> tuple[str, ...]:
+        """Ids of the cells stored for the device of an environment, sorted."""
+        return tuple(sorted({cell for folder in self._folders_of(environment) for cell in self.cells(folder)}))
+
+    def cells(self, folder: str) -> tuple[str, ...]:
+        """Ids of the cells stored in a folder, sorted: 'eager/tiny/p100-o32'."""
+        return tuple(sorted(_cell_id(path) for path in (self.directory / folder).glob("*/*/*.json")))
 
     def devices(self) -> tuple[str, ...]:
         """Names of the folders that hold baselines, sorted: 'nvidia-h100-80gb-hbm3'."""
         return tuple(path.name for path in self._subfolders() if self.cells(path.name))
 
     def load_all(self, device: str) -> tuple[Baseline, ...]:
-        """Every baseline stored for a device (a folder's name), in the order of their ids, p50 before p100."""
+        """Every baseline stored in a folder, in the order of their ids, p50 before p100."""
         paths = (self.directory / device).glob("*/*/*.json")
         found = (_load(path) for path in sorted(paths, key=_reading_order))
         return tuple(baseline for baseline in found if baseline is not None)
@@ -81,6 +118,10 @@ class BaselineStore:
                     f"{place}: no baseline can be saved here ({explain(error)}); "
                     "make it a folder that you may write to, or name another with --perf-baseline-dir"
                 ) from error
+
+    def _folders_of(self, environment: Environment) -> list[str]:
+        """Folders of the device of an environment; the ones of earlier versions have the device's name alone."""
+        return [each.name for each in self._subfolders() if each.name.split("_")[0] == environment.slug]
 
     def _subfolders(self) -> list[Path]:
         return sorted(path for path in self.directory.glob("*") if path.is_dir())

@@ -69,7 +69,7 @@ def test_a_saved_baseline_is_loaded_as_it_was(store: BaselineStore) -> None:
 
 def test_a_cell_is_one_file_below_device_model_and_strategy(store: BaselineStore) -> None:
     path = store.save(make_baseline())
-    assert path == store.directory / "nvidia-h100-80gb-hbm3" / "tiny" / "eager" / "p100-o4.json"
+    assert path == store.directory / "nvidia-h100-80gb-hbm3_torch-2.11.0" / "tiny" / "eager" / "p100-o4.json"
 
 
 def test_a_workload_with_a_dot_in_its_name_keeps_it(store: BaselineStore) -> None:
@@ -106,6 +106,62 @@ def test_a_file_is_read_by_lines(store: BaselineStore) -> None:
     assert [line.strip() for line in lines].count("[40000000],") == 2
 
 
+def saved(store: BaselineStore, at: str = "2026-11-20T08:00:00Z", **must_agree: str) -> Path:
+    baseline = make_baseline(make_recording(environment=make_environment(**must_agree)))
+    return store.save(replace(baseline, saved_at=at))
+
+
+def torch_of(store: BaselineStore, **must_agree: str) -> str | None:
+    found = store.load(make_cell(), make_environment(**must_agree))
+    return found and found.environment.must_agree["torch"]
+
+
+def test_every_environment_has_a_baseline_of_its_own(store: BaselineStore) -> None:
+    for release in ("2.11.0", "2.13.0"):
+        saved(store, torch=release)
+    assert [torch_of(store, torch=release) for release in ("2.11.0", "2.13.0")] == ["2.11.0", "2.13.0"]
+    assert store.devices_with(make_cell()) == (H100,)
+    assert store.cells_for(make_environment(torch="3.0.0")) == (make_cell().id,)
+    assert store.cells_for(make_environment(A100)) == ()
+
+
+def test_another_environment_gets_the_baseline_that_differs_least(store: BaselineStore) -> None:
+    """So that it is called incomparable for what differs, not taken for new."""
+    saved(store, torch="2.10.0", driver="570")
+    saved(store, torch="2.12.0", driver="580")
+    assert torch_of(store, torch="2.13.0", driver="580") == "2.12.0"
+    assert torch_of(store, torch="2.10.0", driver="590") == "2.10.0"
+    assert store.load(make_cell(), make_environment(A100)) is None
+
+
+def test_of_several_that_differ_as_much_the_newest_is_named(store: BaselineStore) -> None:
+    for release, at in (("2.10.0", "2026-11-21T08:00:00Z"), ("2.12.0", "2026-11-20T08:00:00Z")):
+        saved(store, at, torch=release)
+    assert torch_of(store, torch="2.13.0") == "2.10.0"
+
+
+def test_what_was_stored_below_the_device_alone_is_found_and_replaced(store: BaselineStore) -> None:
+    path = saved(store)
+    old = store.directory / "nvidia-h100-80gb-hbm3" / path.relative_to(store.directory / path.parents[2].name)
+    old.parent.mkdir(parents=True)
+    path.rename(old)
+    assert torch_of(store) == "2.11.0"
+    saved(store, torch="2.13.0")
+    assert old.exists()
+    assert saved(store) == path
+    assert not old.exists()
+
+
+def test_a_setting_that_one_side_does_not_know_makes_no_second_baseline(store: BaselineStore) -> None:
+    unknown = saved(store)
+    known = saved(store, **{"power limit": "700 W"})
+    assert known.parts[-4] == "nvidia-h100-80gb-hbm3_power-limit-700-w_torch-2.11.0"
+    assert not unknown.exists()
+    assert torch_of(store) == "2.11.0"
+    assert saved(store) == unknown
+    assert known.exists()
+
+
 def test_the_devices_that_have_a_cell_are_named_as_they_call_themselves(store: BaselineStore) -> None:
     for device in (A100, H100):
         store.save(make_baseline(make_recording(environment=make_environment(device))))
@@ -115,14 +171,14 @@ def test_the_devices_that_have_a_cell_are_named_as_they_call_themselves(store: B
 
 def test_a_device_whose_file_is_broken_is_named_by_its_folder(store: BaselineStore) -> None:
     store.save(make_baseline()).write_text("{")
-    assert store.devices_with(make_cell()) == ("nvidia-h100-80gb-hbm3",)
+    assert store.devices_with(make_cell()) == ("nvidia-h100-80gb-hbm3_torch-2.11.0",)
 
 
 def test_the_stored_cells_of_a_device_are_listed(store: BaselineStore) -> None:
     cells = [make_cell(prompt=10), make_cell("jit", model="meta-llama/Llama-2-7b-hf")]
     for cell in cells:
         store.save(make_baseline(make_recording(cell)))
-    assert store.cells(make_environment().slug) == tuple(sorted(cell.id for cell in cells))
+    assert store.cells(make_environment().key) == tuple(sorted(cell.id for cell in cells))
     assert store.cells("nvidia-a100") == ()
 
 
@@ -130,7 +186,7 @@ def test_what_is_no_baseline_is_not_listed(store: BaselineStore) -> None:
     path = store.save(make_baseline())
     (path.parent / ".p1-o1.json.7.tmp").touch()
     (path.parent / "README.md").touch()
-    assert store.cells(make_environment().slug) == (make_cell().id,)
+    assert store.cells(make_environment().key) == (make_cell().id,)
 
 
 def test_broken_json_is_refused_with_line_and_column(store: BaselineStore) -> None:

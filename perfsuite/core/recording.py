@@ -27,6 +27,8 @@ ENVIRONMENT_KEYS = (
     "block",
 )
 """What can be among the keys that must agree; which of them are there depends on the device."""
+KEYS_OF_A_CELL = frozenset({"model", "dtype", "quantization", "warm-up", "block"})
+"""Those that say what was measured and how, not where."""
 SETTINGS_THAT_MUST_AGREE = frozenset({"power limit", "mig", "governor"})
 """Keys that are compared where both sides know them: earlier layouts do not, nor does a place without NVML."""
 
@@ -107,6 +109,11 @@ class Evidence:
         return next((text for name, _, text in found if name == head), None)
 
 
+def _slug(text: str) -> str:
+    kept = "".join(c if c.isalnum() or c == "." else "-" for c in text.lower())
+    return "-".join(part for part in kept.split("-") if part)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """Where a recording was made. `must_agree` decides whether two recordings are comparable, `noted` does not."""
@@ -118,8 +125,13 @@ class Environment:
     @property
     def slug(self) -> str:
         """The device as a folder name: 'nvidia-h100-80gb-hbm3'."""
-        kept = "".join(c if c.isalnum() or c == "." else "-" for c in self.device.lower())
-        return "-".join(part for part in kept.split("-") if part)
+        return _slug(self.device)
+
+    @property
+    def key(self) -> str:
+        """The device and what of its machine must agree, as a folder name: 'nvidia-h200_cuda-13.0_torch-2.11.0'."""
+        others = sorted(set(self.must_agree) - {"device", *KEYS_OF_A_CELL})
+        return "_".join([self.slug, *(_slug(f"{name}-{self.must_agree[name]}") for name in others)])
 
     def differences(self, other: "Environment", *, ignore: frozenset[str] = frozenset()) -> tuple[str, ...]:
         """One phrase per key that must agree and does not: "torch: '2.11.0' there, '2.13.0' here"."""

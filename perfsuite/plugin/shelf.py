@@ -66,8 +66,8 @@ class Shelf:
 
     def not_measured(self, recordings: Recordings) -> tuple[str, ...]:
         """Ids of the cells stored for these devices, strategies and models that this run did not ask for."""
-        slugs = {recording.environment.slug for own in recordings.values() for recording in own}
-        stored = {cell_id for slug in slugs for cell_id in self._store.cells(slug)}
+        places = {recording.environment.key: recording.environment for own in recordings.values() for recording in own}
+        stored = {cell_id for place in places.values() for cell_id in self._store.cells_for(place)}
         asked = {cell.id for cell in recordings}
         arms = {cell_id.rpartition("/")[0] for cell_id in asked}
         return tuple(sorted(cell_id for cell_id in stored - asked if cell_id.rpartition("/")[0] in arms))
