@@ -52,7 +52,8 @@ def verdicts(judgements: Sequence[Judgement], commands: Commands, *, brief: bool
     worst = _worst(findings)
     findings.sort(key=lambda finding: (SEVERITY[finding.first.outcome], -worst[_place(finding)], -_excess(finding)))
     by_outcome = groupby(findings, lambda finding: finding.first.outcome)
-    lines = [line for outcome, same in by_outcome for line in _lines(outcome, list(same), commands, brief)]
+    helped = {finding.cell for finding in findings} if brief else set()
+    lines = [line for outcome, same in by_outcome for line in _lines(outcome, list(same), commands, helped)]
     return (*lines, _count_line([verdict for judgement in judgements for verdict in judgement.all]))
 
 
@@ -84,7 +85,8 @@ def _findings(judgement: Judgement) -> list[Finding]:
     return [Finding(cell=judgement.cell, verdicts=tuple(same)) for same in joined.values()]
 
 
-def _lines(outcome: Outcome, findings: list[Finding], commands: Commands, brief: bool) -> list[Line]:
+def _lines(outcome: Outcome, findings: list[Finding], commands: Commands, helped: set[Cell]) -> list[Line]:
+    """`helped` are the cells whose commands have been said; those that are said here join them."""
     if outcome in ABOUT_CELLS:
         return _cell_lines(findings, commands)
     if outcome in (Outcome.PASSED, Outcome.IMPROVED):
@@ -92,7 +94,8 @@ def _lines(outcome: Outcome, findings: list[Finding], commands: Commands, brief:
     lines: list[Line] = []
     for cell, own in groupby(findings, lambda finding: finding.cell):
         lines += [Line(_text(finding), "red" if outcome.fails else "yellow") for finding in own]
-        lines += [] if brief else _command_lines(cell, outcome, commands)
+        lines += [] if cell in helped else _command_lines(cell, outcome, commands)
+        helped.add(cell)
     return lines
 
 

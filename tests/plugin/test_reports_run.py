@@ -37,7 +37,8 @@ def test_a_red_run_writes_every_report_that_was_asked_for(run: Run, project: pyt
     report = json.loads((out / "report.json").read_text())
     assert list(Draft202012Validator(SCHEMA).iter_errors(report)) == []
     assert {verdict["outcome"] for cell in report["cells"] for verdict in cell["verdicts"]} >= {"regressed"}
-    assert report["command"].startswith("pytest -p perfsuite.plugin --perf-strategy=fake")
+    assert report["command"].startswith("pytest ")
+    assert f"--perf {SLOW} --perf-json=out/report.json" in report["command"]
     assert report["cells"][0]["baseline"]["sessions"] == 8
     assert "gates regressed</h1>" in (out / "report.html").read_text()
     assert "INJECTED SLOWDOWN" in (out / "report.html").read_text()
