@@ -48,7 +48,7 @@ def verdicts(judgements: Sequence[Judgement], commands: Commands, *, brief: bool
 
     `brief` leaves the commands out.
     """
-    findings = [finding for judgement in judgements for finding in _findings(judgement)]
+    findings = [finding for judgement in judgements for finding in findings_of(judgement)]
     worst = _worst(findings)
     findings.sort(key=lambda finding: (SEVERITY[finding.first.outcome], -worst[_place(finding)], -_excess(finding)))
     by_outcome = groupby(findings, lambda finding: finding.first.outcome)
@@ -75,7 +75,7 @@ def _excess(finding: Finding) -> float:
     return max(0.0, excess(finding.first)) if is_open else 0.0
 
 
-def _findings(judgement: Judgement) -> list[Finding]:
+def findings_of(judgement: Judgement) -> list[Finding]:
     """The verdicts with numbers one by one, save for passes; the others joined where they say the same."""
     joined: dict[tuple[object, ...], list[Verdict]] = {}
     for verdict in judgement.all:

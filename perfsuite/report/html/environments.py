@@ -9,6 +9,7 @@ from perfsuite.report.html.markup import Markup, join, table, tag
 from perfsuite.report.run import Run
 
 Pair = tuple[Environment | None, Environment]
+DIFFERS = "≠"
 
 
 def environment_section(run: Run) -> Markup:
@@ -28,29 +29,29 @@ def environment_section(run: Run) -> Markup:
 def _table(pair: Pair, cells: Sequence[Cell]) -> Markup:
     stored, measured = pair
     rows = [*_rows(pair, "must_agree"), *_rows(pair, "noted")]
-    rows.sort(key=lambda row: row[0] != "≠")
-    differing = sum(row[0] == "≠" for row in rows)
+    rows.sort(key=lambda row: not row[-1].startswith(DIFFERS))
+    differing = sum(row[-1].startswith(DIFFERS) for row in rows)
     told = "no baseline to compare with" if stored is None else f"{counted(differing, 'difference')} to the baseline"
     named = cells[0].id if len(cells) == 1 else f"{cells[0].id} and {len(cells) - 1} more"
-    body = [(tag("span", mark, class_="badge incomparable") if mark == "≠" else mark, *rest) for mark, *rest in rows]
-    titles = ("", "key", "baseline", "now", "")
+    body = [(*rest, _kind(kind)) for *rest, kind in rows]
+    titles = ("key", "baseline", "now", "")
     return join(
         (tag("h3", f"{measured.device}: {told}"), tag("p", named, class_="quiet"), table(titles, body, label=told))
     )
 
 
-def _rows(pair: Pair, part: str) -> list[tuple[str, str, str, str, str]]:
+def _kind(kind: str) -> str:
+    return tag("span", kind, class_="badge incomparable") if kind.startswith(DIFFERS) else kind
+
+
+def _rows(pair: Pair, part: str) -> list[tuple[str, str, str, str]]:
+    """Key, there, here, and whether the two must agree, behind a mark where they do not."""
     stored, measured = pair
     old = dict(getattr(stored, part)) if stored else {}
     new = dict(getattr(measured, part))
     kind = "must agree" if part == "must_agree" else "noted"
-    return [
-        (
-            "≠" if stored is not None and old.get(key) != new.get(key) else "",
-            key,
-            old.get(key, "-"),
-            new.get(key, "-"),
-            kind,
-        )
-        for key in dict.fromkeys((*new, *old))
-    ]
+
+    def told(key: str) -> str:
+        return f"{DIFFERS} {kind}" if stored is not None and old.get(key) != new.get(key) else kind
+
+    return [(key, old.get(key, "-"), new.get(key, "-"), told(key)) for key in dict.fromkeys((*new, *old))]

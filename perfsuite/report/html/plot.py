@@ -8,7 +8,9 @@ from perfsuite.report.html.scale import Scale, tick_text
 
 WIDTH, HEIGHT = 360, 230
 """Of a plot, in its own units; on a phone one of them is a pixel, so that texts keep their size."""
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 38
+LEFT, RIGHT, TOP, BOTTOM = 44, 12, 20, 38
+LINE = 13
+"""Between two lines of text."""
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "12 3", "1 2", "8 2 2 2 2 2")
 """A dash pattern per strategy, beside its colour and its mark."""
 SHAPES = (
@@ -50,22 +52,34 @@ def axes(frame: Frame) -> Markup:
     x_ticks = list(frame.x_ticks) if frame.x_ticks else frame.x.ticks(5)
     y_ticks = frame.y.ticks(4)
     left, right, bottom, top = frame.x.start, frame.x.end, frame.y.start, frame.y.end
+    marked = _spread([(tick, frame.y(tick)) for tick in y_ticks])
     grid = "".join(f"M{number(left)} {number(frame.y(tick))}H{number(right)}" for tick in y_ticks)
     below = [(frame.x(tick), tick_text(tick, x_ticks)) for tick in x_ticks]
     return join(
         (
             void("path", class_="grid", d=grid),
             void("path", class_="axis", d=f"M{number(left)} {number(top)}V{number(bottom)}H{number(right)}"),
-            tag("g", *(_label(left - 5, frame.y(t) + 4, _value(t, y_ticks, frame)) for t in y_ticks), class_="te"),
+            tag("g", *(_label(left - 5, place + 4, _value(t, y_ticks, frame)) for t, place in marked), class_="te"),
             tag("g", *(_label(place, bottom + 15, text) for place, text in _apart(below)), class_="tm"),
             tag("text", frame.x_title, class_="tm title", x=(left + right) / 2, y=HEIGHT - 5),
-            tag("text", frame.y_title, class_="title", x=2, y=top - 2 if top >= 12 else 10),
+            tag("text", frame.y_title, class_="title", x=2, y=10),
         )
     )
 
 
 def _value(tick: float, ticks: Sequence[float], frame: Frame) -> str:
-    return f"{100 * tick:.0f} %" if frame.percent else tick_text(tick, ticks)
+    if frame.percent:
+        return f"{100 * tick:.0f} %"
+    return f"{tick:g}" if frame.y.is_log else tick_text(tick, ticks)
+
+
+def _spread(ticks: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those ticks of the vertical axis whose labels do not run into the one below."""
+    kept: list[tuple[float, float]] = []
+    for tick, place in ticks:
+        if not kept or kept[-1][1] - place >= LINE:
+            kept.append((tick, place))
+    return kept
 
 
 def _label(x: float, y: float, text: str) -> Markup:

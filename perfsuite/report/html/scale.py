@@ -49,14 +49,15 @@ def _even(low: float, high: float, count: int) -> list[float]:
 
 
 def spanning(values: Iterable[float], start: float, end: float, *, is_log: bool = False, pad: float = 0.06) -> Scale:
-    """A scale with all of the values inside, and a margin; a single value has a margin of its own."""
+    """A scale with all of the values inside, and a margin, which does not reach below 0 where no value does."""
     found = list(values)
     low, high = min(found), max(found)
     if is_log:
         reach = max(math.log(high / low) * pad, 0.05)
         return Scale(low=low * math.exp(-reach), high=high * math.exp(reach), start=start, end=end, is_log=True)
     reach = (high - low) * pad or abs(high) * 0.1 or 1.0
-    return Scale(low=low - reach, high=high + reach, start=start, end=end)
+    below = max(0.0, low - reach) if low >= 0 else low - reach
+    return Scale(low=below, high=high + reach, start=start, end=end)
 
 
 def tick_text(value: float, ticks: Iterable[float]) -> str:

@@ -10,6 +10,7 @@ from perfsuite.report.html.markup import Markup, details, join, number, table, t
 from perfsuite.report.marks import MARKS
 from perfsuite.report.run import SEVERITY, Run, excess
 from perfsuite.report.verdict_words import interval_text, label, level, sizes, why
+from perfsuite.report.verdicts import Finding, findings_of
 
 Found = tuple[Cell, Verdict]
 MOST_CARDS = 60
@@ -19,17 +20,18 @@ WIDE, HIGH = 200, 30
 
 
 def verdict_section(run: Run, anchors: dict[Cell, str]) -> Markup:
-    """Everything that was judged."""
-    found = [(judged.cell, verdict) for judged in run.judgements for verdict in judged.all]
+    """Everything that was judged; what is said of several metrics of a cell alike is one card."""
+    found = [finding for judged in run.judgements for finding in findings_of(judged)]
     if not found:
         return tag("p", "Nothing was judged in this run.")
-    found.sort(key=lambda each: (SEVERITY[each[1].outcome], -excess(each[1])))
-    loud = [each for each in found if each[1].outcome is not Outcome.PASSED]
+    found.sort(key=lambda each: (SEVERITY[each.first.outcome], -excess(each.first)))
+    loud = [each for each in found if each.first.outcome is not Outcome.PASSED]
     cards = tag("ol", *(_card(run, each, anchors) for each in loud[:MOST_CARDS]), class_="cards") if loud else ""
-    folded = details(counted(len(loud) - MOST_CARDS, "further verdict"), _table(loud[MOST_CARDS:]))
-    passed = len(found) - len(loud)
+    rest = [(each.cell, verdict) for each in loud[MOST_CARDS:] for verdict in each.verdicts]
+    folded = details(counted(len(rest), "further verdict"), _table(rest)) if rest else ""
+    passed = sum(len(each.verdicts) for each in found if each.first.outcome is Outcome.PASSED)
     told = tag("p", f"{counted(passed, 'gate')} passed: their numbers are with their cells, below.") if passed else ""
-    return join((cards, folded if len(loud) > MOST_CARDS else "", told))
+    return join((cards, folded, told))
 
 
 def css_of(outcome: Outcome) -> str:
@@ -42,10 +44,11 @@ def badge(outcome: Outcome | None) -> Markup | str:
     return tag("span", f"{MARKS[outcome]} {outcome.value}", class_=f"badge {css_of(outcome)}") if outcome else ""
 
 
-def _card(run: Run, found: Found, anchors: dict[Cell, str]) -> Markup:
-    cell, verdict = found
+def _card(run: Run, finding: Finding, anchors: dict[Cell, str]) -> Markup:
+    cell, verdict = finding.cell, finding.first
+    labels = ", ".join(label(each.metric) for each in finding.verdicts)
     where = tag("a", cell.id, href=f"#{anchors[cell]}") if cell in anchors else tag("span", cell.id)
-    head = tag("p", badge(verdict.outcome), " ", tag("b", label(verdict.metric)), " ", where)
+    head = tag("p", badge(verdict.outcome), " ", tag("b", labels), " ", where)
     command = run.reproduce(cell) if verdict.outcome is not Outcome.IMPROVED else ""
     again = details("measure it again", tag("pre", tag("code", command), tabindex="0")) if command else ""
     return tag("li", head, _numbers(verdict), tag("p", why(verdict), class_="quiet"), again, class_="card")

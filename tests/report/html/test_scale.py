@@ -38,7 +38,8 @@ def test_a_logarithmic_scale_over_less_than_a_step_still_has_ticks() -> None:
 @pytest.mark.parametrize("values", [[5.0], [5.0, 5.0], [0.0], [0.0, 0.0]])
 def test_a_single_value_has_room_around_it(values: list[float]) -> None:
     scale = spanning(values, 0.0, 1.0)
-    assert scale.low < values[0] < scale.high
+    assert scale.low <= values[0] < scale.high
+    assert scale.low == 0 or scale.low < values[0]
     assert scale.ticks(4)
 
 
