@@ -4,6 +4,7 @@ It measures nothing itself and decides nothing itself: sessions are processes, v
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from perfsuite.core.contrast import AGREEING_SESSIONS
 from perfsuite.core.errors import OptionError
@@ -45,6 +46,7 @@ class Campaign:
         self.is_interrupted = False
         self.selftest: SelfTest | None = None
         self.places: dict[Cell, Place] = {}
+        self.written: list[Path] = []
         self._display = display
         self._compared: frozenset[Cell] = frozenset()
         self._sessions: Sessions | None = None

@@ -1,7 +1,7 @@
 """Owns what tests are told of their cells: properties for JUnit files; and where the test of each cell stands."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,16 +19,19 @@ WORKSPACE_VARIABLE = "GITHUB_WORKSPACE"
 
 def tell_items(campaign: Campaign, asking: Sequence[tuple[pytest.Item, Ask]]) -> None:
     """Put the numbers of its cell into every item's `user_properties`; a fault there is a note."""
-    run = run_of(campaign)
-    known: dict[Cell, Properties] = {}
     for item, ask in asking:
         campaign.places.setdefault(ask.cell, place_of(item))
-        if ask.cell not in known:
-            found, trouble = attempt(lambda cell=ask.cell: properties(cell, run))  # type: ignore[misc]
-            known[ask.cell] = found or ()
-            if trouble:
-                campaign.note(f"{ask.cell.id}: properties for JUnit: {trouble}")
-        item.user_properties += list(known[ask.cell])
+    cells = dict.fromkeys(ask.cell for _, ask in asking)
+    found, trouble = attempt(lambda: _by_cell(campaign, cells))
+    if trouble:
+        campaign.note(f"properties for JUnit: {trouble}")
+    for item, ask in asking:
+        item.user_properties += list((found or {}).get(ask.cell, ()))
+
+
+def _by_cell(campaign: Campaign, cells: Iterable[Cell]) -> dict[Cell, Properties]:
+    run = run_of(campaign)
+    return {cell: properties(cell, run) for cell in cells}
 
 
 def place_of(item: pytest.Item) -> Place:

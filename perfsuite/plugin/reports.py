@@ -26,6 +26,7 @@ MAKERS: dict[str, Callable[[Run], str]] = {
     "html": page,
     "openmetrics": openmetrics,
 }
+INTERRUPTED = "interrupted: not everything that was asked for was measured"
 T = TypeVar("T")
 
 
@@ -45,7 +46,7 @@ def run_of(campaign: Campaign) -> Run:
         baselines={cell: found for cell in recordings if isinstance(found := shelf.of(cell), Baseline)},
         unavailable=campaign.unavailable,
         drifts=campaign.bench.drifts,
-        notes=campaign.notes,
+        notes=(*campaign.notes, *([INTERRUPTED] if campaign.is_interrupted else [])),
         command=shlex.join(["pytest", *argv]),
         reproduce=partial(commands.reproduce, argv),
         save=partial(commands.save, argv),
@@ -59,12 +60,20 @@ def write_reports(campaign: Campaign) -> None:
     for name, path in campaign.settings.reports.items():
         option = FLAGS[name].option
         _, trouble = attempt(lambda n=name, p=path, o=option: files.write(p, MAKERS[n](run_of(campaign)), o))  # type: ignore[misc]
-        campaign.note(f"{option}: {trouble}" if trouble else f"report written to {path}")
+        if trouble:
+            campaign.note(_by(option, trouble))
+        else:
+            campaign.written.append(path)
     summary = summary_path()
     if summary and not summary_trouble():
         _, trouble = attempt(lambda: files.append(summary, markdown(run_of(campaign)), SUMMARY_VARIABLE))
         if trouble:
-            campaign.note(f"{SUMMARY_VARIABLE}: {trouble}")
+            campaign.note(_by(SUMMARY_VARIABLE, trouble))
+
+
+def _by(option: str, trouble: str) -> str:
+    """'--perf-html: it could not be made …'; what names the option already stays as it is."""
+    return trouble if trouble.startswith(f"{option}: ") else f"{option}: {trouble}"
 
 
 def attempt(make: Callable[[], T]) -> tuple[T | None, str]:

@@ -60,7 +60,12 @@ def _parts(campaign: Campaign, is_brief: bool) -> list[Part]:
         _saving_parts(campaign, is_brief) if campaign.options.save_baseline else _judging_parts(campaign, is_brief)
     )
     said = decided if recordings or campaign.options.save_baseline else []
-    return [*([] if is_brief else before), *said, *([] if is_brief else behind), lambda: _note_lines(campaign)]
+    return [
+        *([] if is_brief else before),
+        *said,
+        *([] if is_brief else behind),
+        lambda: _note_lines(campaign, is_brief),
+    ]
 
 
 def _saving_parts(campaign: Campaign, is_brief: bool) -> list[Part]:
@@ -102,12 +107,13 @@ def _saved_lines(campaign: Campaign) -> list[Line]:
     return [*saved, *(Line(error, "red") for error in campaign.shelf.errors.values())]
 
 
-def _note_lines(campaign: Campaign) -> list[Line]:
+def _note_lines(campaign: Campaign, is_brief: bool) -> list[Line]:
     notes = [Line(note, "yellow") for note in campaign.notes]
     if campaign.settings.update_noise:
         notes += _noise_lines(campaign)
     skipped = dict.fromkeys(campaign.unavailable.values())
     notes += [Line(f"not measured: {reason}", "yellow") for reason in skipped]
+    notes += [] if is_brief else [Line(f"report written to {path}") for path in campaign.written]
     if campaign.is_interrupted:
         command = commands.resume(campaign.argv)
         notes.append(Line(f"interrupted: every finished session is kept; go on with: {command}", "bold"))

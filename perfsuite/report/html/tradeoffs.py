@@ -22,9 +22,12 @@ def comparison(rows: Sequence[Row], strategies: Sequence[str]) -> Markup | str:
 
     The latency of a strategy is its E2E P50 at the longest prompt that all of them were measured with.
     """
-    arms = grouped(rows, lambda row: row.cell.strategy_slug)
-    common = set.intersection(*({row.prompt_tokens for row in own if "e2e" in row.summaries} for own in arms))
-    if len(arms) < 2 or not common:
+    timed = [row for row in rows if "e2e" in row.summaries]
+    arms = grouped(timed, lambda row: row.cell.strategy_slug)
+    if len(arms) < 2:
+        return ""
+    common = set.intersection(*({row.prompt_tokens for row in own} for own in arms))
+    if not common:
         return ""
     length = max(common)
     offers = [_offer(own, length) for own in arms]
