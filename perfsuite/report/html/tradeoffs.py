@@ -2,16 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from statistics import median
 
-from perfsuite.core.tradeoff import Offer, break_even, dominators
-from perfsuite.core.units import NS_PER_S, format_bytes, format_ms, format_seconds, to_ms, to_s
+from perfsuite.core.tradeoff import Offer, dominators
+from perfsuite.core.units import NS_PER_S, format_bytes, format_ms, format_seconds, to_ms
 from perfsuite.report.headings import counted
 from perfsuite.report.html.lengths import style_of
 from perfsuite.report.html.markup import Markup, join, table, tag, void
 from perfsuite.report.html.plot import SHAPES, WIDTH, Frame, axes, figure, inner_x, inner_y, key, line, mark
 from perfsuite.report.html.scale import spanning
-from perfsuite.report.rows import Row, grouped
+from perfsuite.report.offers import arms_of, common_length, offer_of, payback
+from perfsuite.report.rows import Row
 
 TITLES = ("strategy", "E2E P50", "startup", "memory", "", "pays back against the first")
 LOG_FROM = 8.0
@@ -22,33 +22,16 @@ def comparison(rows: Sequence[Row], strategies: Sequence[str]) -> Markup | str:
 
     The latency of a strategy is its E2E P50 at the longest prompt that all of them were measured with.
     """
-    timed = [row for row in rows if "e2e" in row.summaries]
-    arms = grouped(timed, lambda row: row.cell.strategy_slug)
-    if len(arms) < 2:
+    length = common_length(rows)
+    arms = arms_of(rows)
+    if length is None:
         return ""
-    common = set.intersection(*({row.prompt_tokens for row in own} for own in arms))
-    if not common:
-        return ""
-    length = max(common)
-    offers = [_offer(own, length) for own in arms]
+    offers = [offer_of(own, length) for own in arms]
     beaten = dominators(offers)
     plots = join((_scatter(offers, beaten, strategies, "startup_ns"), _scatter(offers, beaten, strategies, "memory")))
     tokens = arms[0][0].cell.workload.output_tokens
     head = tag("p", f"A request of {length} prompt and {counted(tokens, 'output token')}, E2E P50.", class_="quiet")
     return join((head, tag("div", plots, class_="plots"), _table(offers, beaten)))
-
-
-def _offer(rows: Sequence[Row], length: int) -> Offer:
-    (row,) = (row for row in rows if row.prompt_tokens == length)
-    startups = [each.startup_ns for each in rows if each.startup_ns is not None]
-    memories = [each.memory for each in rows if each.memory is not None]
-    summary = row.summaries["e2e"]
-    return Offer(
-        name=row.cell.strategy_slug,
-        latency_ns=summary.mean if summary.p50.value is None else summary.p50.value,
-        startup_ns=median(startups) if startups else None,
-        memory=float(max(memories)) if memories else None,
-    )
 
 
 def _scatter(offers: Sequence[Offer], beaten: dict[str, str], strategies: Sequence[str], name: str) -> Markup | str:
@@ -129,16 +112,3 @@ def _table(offers: Sequence[Offer], beaten: dict[str, str]) -> Markup:
         for offer in offers
     ]
     return table(TITLES, rows, label="strategies compared")
-
-
-def payback(offer: Offer, other: Offer) -> str:
-    """'after 1,240 requests: 21.4 s more to start, 17.2 ms less a request'."""
-    requests = break_even(offer, other)
-    if requests is None or offer.startup_ns is None or other.startup_ns is None:
-        return "unknown: a startup was not measured"
-    if requests == 0:
-        return f"at once: as fast as {other.name} to start or faster, and faster at each request"
-    if math.isinf(requests):
-        return f"never: a request takes no less than with {other.name}"
-    later, saved = to_s(offer.startup_ns - other.startup_ns), other.latency_ns - offer.latency_ns
-    return f"after {requests:,.0f} requests: {later:.2f} s more to start, {format_ms(saved)} ms less a request"
