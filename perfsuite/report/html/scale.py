@@ -65,4 +65,4 @@ def tick_text(value: float, ticks: Iterable[float]) -> str:
     found = sorted(set(ticks))
     gap = min((b - a for a, b in pairwise(found)), default=abs(value) or 1.0)
     decimals = max(0, -math.floor(math.log10(gap) + 1e-9)) if gap < 1 else 0
-    return f"{value:,.{decimals}f}".replace(",", " ") + ""
+    return f"{value:,.{decimals}f}".replace(",", " ")
