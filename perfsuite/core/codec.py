@@ -40,14 +40,14 @@ def encode(value: object) -> Any:
 
 
 def _encode_tuple(items: tuple[object, ...]) -> Any:
-    if items and all(is_dataclass(item) and type(item) is type(items[0]) for item in items) and _is_flat(items[0]):
+    if items and all(is_dataclass(item) and type(item) is type(items[0]) for item in items) and is_flat(type(items[0])):
         return {f.name: [encode(getattr(item, f.name)) for item in items] for f in fields(cast("Any", items[0]))}
     return [encode(item) for item in items]
 
 
-def _is_flat(value: object) -> bool:
-    """Whether no field of the value's type is a dataclass itself, so that columns stay short."""
-    return not any(_is_value_type(hint) for hint in _hints(cast("Any", type(value))).values())
+def is_flat(kind: type) -> bool:
+    """Whether no field of the type is a dataclass itself: then a tuple of its values becomes columns."""
+    return not any(_is_value_type(hint) for hint in hints(kind).values())
 
 
 def _is_value_type(hint: Any) -> bool:
@@ -55,7 +55,8 @@ def _is_value_type(hint: Any) -> bool:
 
 
 @cache
-def _hints(kind: Any) -> dict[str, Any]:
+def hints(kind: Any) -> dict[str, Any]:
+    """The types of its fields by name."""
     return get_type_hints(kind)
 
 
@@ -108,13 +109,13 @@ def _rows(columns: Mapping[str, object], where: str) -> list[dict[str, object]]:
 
 
 def _decode_dataclass(kind: type, data: Mapping[str, object], where: str) -> object:
-    hints = _hints(kind)
+    types_of = hints(kind)
     names = {f.name for f in fields(kind)}
     needed = {f.name for f in fields(kind) if not f.metadata.get(ADDED_LATER)}
     missing, extra = sorted(needed - set(data)), sorted(set(data) - names)
     if missing or extra:
         raise CodecError(f"{where}: " + "; ".join(_name_findings(missing, extra)))
-    values = {name: _decode(hints[name], value, f"{where}.{name}") for name, value in data.items()}
+    values = {name: _decode(types_of[name], value, f"{where}.{name}") for name, value in data.items()}
     try:
         return kind(**values)
     except (ValueError, TypeError, PerfsuiteError) as error:

@@ -29,7 +29,7 @@ class Bench:
         self, shelf: Shelf, options: Options, argv: tuple[str, ...], recordings: Callable[[Cell], tuple[Recording, ...]]
     ) -> None:
         self.gated: tuple[Ask, ...] = ()
-        self._shelf = shelf
+        self.shelf = shelf
         self._options = options
         self._argv = argv
         self._recordings = recordings
@@ -39,8 +39,8 @@ class Bench:
     def load(self, recordings: Mapping[Cell, tuple[Recording, ...]]) -> None:
         """Fetch the baselines of these cells; what was judged before is judged anew."""
         self.forget()
-        self._shelf.load(recordings)
-        self._noise = suite_noise(self._shelf.usable, self._tolerances)
+        self.shelf.load(recordings)
+        self._noise = suite_noise(self.shelf.usable, self._tolerances)
 
     def forget(self) -> None:
         """Judge anew, as there are more recordings."""
@@ -58,7 +58,7 @@ class Bench:
 
     def _judge(self, ask: Ask) -> Judgement:
         """A baseline that cannot be read is INVALID: it must not quietly switch the gate off."""
-        stored = self._shelf.of(ask.cell)
+        stored = self.shelf.of(ask.cell)
         tolerances = dict(ask.tolerances)
         if isinstance(stored, BaselineError):
             return refuse(ask.cell, tolerances, Outcome.INVALID, str(stored))
@@ -77,7 +77,7 @@ class Bench:
 
     def _with_neighbours(self, judgement: Judgement) -> Judgement:
         """Where there is no baseline, say which other devices have one."""
-        others = self._shelf.other_devices(judgement.cell)
+        others = self.shelf.other_devices(judgement.cell)
         if not others:
             return judgement
         addition = f" (there is one for {', '.join(repr(device) for device in others)})"
@@ -113,17 +113,17 @@ class Bench:
         watched = {
             (history.cell, history.metric): history
             for judgement in self.judgements()
-            if isinstance(stored := self._shelf.of(judgement.cell), Baseline)
+            if isinstance(stored := self.shelf.of(judgement.cell), Baseline)
             for history in histories(stored, self._recordings(judgement.cell), judgement)
         }
         return drifts(watched.values())
 
     def calibrations(self) -> tuple[Calibrated, ...]:
         """What the baselines saved by this run can gate."""
-        noise = suite_noise([saved.new for saved in self._shelf.saved], self._tolerances)
+        noise = suite_noise([saved.new for saved in self.shelf.saved], self._tolerances)
         return tuple(
             calibrated
-            for saved in self._shelf.saved
+            for saved in self.shelf.saved
             for ask in self.gated
             if ask.cell == saved.new.cell
             for calibrated in calibrate(

@@ -4,6 +4,7 @@ It measures nothing itself and decides nothing itself: sessions are processes, v
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from perfsuite.core.contrast import AGREEING_SESSIONS
 from perfsuite.core.errors import OptionError
@@ -21,13 +22,14 @@ from perfsuite.measure.clock import HostClock
 from perfsuite.measure.environment import commit_of
 from perfsuite.measure.schedule import undecided
 from perfsuite.plugin.bench import Bench
+from perfsuite.plugin.paths import summary_trouble
 from perfsuite.plugin.progress import ProgressDisplay
 from perfsuite.plugin.selection import Arm, Ask
 from perfsuite.plugin.selftest import gated_of, prove
 from perfsuite.plugin.sessions import Sessions
 from perfsuite.plugin.settings import Settings
 from perfsuite.plugin.shelf import Shelf
-from perfsuite.report import json_report
+from perfsuite.report.annotations import Place
 
 BUDGET_FACTOR = 4
 """Without --perf-budget no further session starts after so many times the first pass."""
@@ -43,6 +45,8 @@ class Campaign:
         self.bench = Bench(self.shelf, settings.options, argv, self.recordings)
         self.is_interrupted = False
         self.selftest: SelfTest | None = None
+        self.places: dict[Cell, Place] = {}
+        self.written: list[Path] = []
         self._display = display
         self._compared: frozenset[Cell] = frozenset()
         self._sessions: Sessions | None = None
@@ -210,8 +214,8 @@ class Campaign:
     def _check_writable(self) -> None:
         if self.options.save_baseline:
             self.shelf.check_writable()
-        if self.settings.json_path:
-            json_report.check_writable(self.settings.json_path)
+        if trouble := summary_trouble():
+            self.note(trouble)
 
 
 def _check_distinct(cells: tuple[Cell, ...]) -> None:

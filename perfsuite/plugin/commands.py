@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from perfsuite.core.matrix import Cell
 
 _SWITCHES = ("--perf", "--save-baseline", "--perf-save-baseline", "--perf-resume", "--perf-selftest", "-q", "-v", "-x")
-_WITH_VALUE = ("-k", "--perf-json")
+_REPORTS = ("--perf-json", "--perf-html", "--perf-openmetrics", "--junitxml", "--junit-xml")
+_WITH_VALUE = ("-k", *_REPORTS)
 
 
 def reproduce(argv: Sequence[str], cell: Cell) -> str:
@@ -22,7 +23,7 @@ def save(argv: Sequence[str], cell: Cell) -> str:
 
 def save_all(argv: Sequence[str]) -> str:
     """Record the baselines of everything this run measured."""
-    return shlex.join(["pytest", "--save-baseline", *_kept(argv, ("--perf-json", "--perf-inject-slowdown"))])
+    return shlex.join(["pytest", "--save-baseline", *_kept(argv, (*_REPORTS, "--perf-inject-slowdown"))])
 
 
 def resume(argv: Sequence[str]) -> str:

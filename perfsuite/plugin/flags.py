@@ -90,6 +90,10 @@ VALUES = (
     ),
     Flag("json", "", "write everything measured and judged to this file", "PATH", has_ini=False),
     Flag(
+        "html", "", "write a report for people to this file: plots and tables, no network needed", "PATH", has_ini=False
+    ),
+    Flag("openmetrics", "", "write the numbers to this file for Prometheus or GitLab", "PATH", has_ini=False),
+    Flag(
         "inject_slowdown",
         "",
         "slow every strategy down by this much, e.g. 10%, to see the gate go red; 'device:5%' is work on the GPU",

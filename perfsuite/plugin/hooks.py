@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from perfsuite.plugin.selection import Ask
 
 FIXTURES = ("perf_cell", "perf_recording", "perf_judgement", "perf_compare", "perf_strategy")
+MEASURED = ("perf_recording", "perf_judgement", "perf_compare")
+"""Those that have their cell measured before the first test runs."""
 INACTIVE = "needs --perf"
 
 
@@ -51,9 +53,9 @@ def _configure_campaign(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
 
 
-def pytest_report_header(config: pytest.Config) -> str | None:
-    """One line on what a perf run measures."""
-    return config.stash[CAMPAIGN].headline if CAMPAIGN in config.stash else None
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """One line on what a perf run measures, and what is known already to go wrong."""
+    return [config.stash[CAMPAIGN].headline, *config.stash[CAMPAIGN].notes] if CAMPAIGN in config.stash else []
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -101,15 +103,16 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     from perfsuite.core.errors import PerfsuiteError
 
     items = [item for item in session.items if evaluate_skip_marks(item) is None]
-    asks = [
-        ask for item in items if (ask := _ask_of(item, "perf_recording", "perf_judgement", "perf_compare")) is not None
-    ]
+    asks = [ask for item in items if (ask := _ask_of(item, *MEASURED)) is not None]
     gated = [ask for item in items if (ask := _ask_of(item, "perf_judgement")) is not None]
     compared = [ask for item in items if (ask := _ask_of(item, "perf_compare")) is not None]
     try:
         config.stash[CAMPAIGN].measure(asks, gated, compared)
     except PerfsuiteError as error:
         raise pytest.UsageError(str(error)) from error
+    from perfsuite.plugin.properties import tell_items
+
+    tell_items(config.stash[CAMPAIGN], [(item, ask) for item in items if (ask := _ask_of(item, *MEASURED)) is not None])
 
 
 def _ask_of(item: pytest.Item, *fixtures: str) -> "Ask | None":
@@ -123,15 +126,15 @@ def _ask_of(item: pytest.Item, *fixtures: str) -> "Ask | None":
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the JSON report, let no run end green with a red gate in it, and mark one that stayed inconclusive."""
+    """Write the reports, let no run end green with a red gate in it, and mark one that stayed inconclusive."""
     if CAMPAIGN not in session.config.stash:
         return
-    from perfsuite.plugin.summary import write_json
+    from perfsuite.plugin.reports import write_reports
 
     campaign = session.config.stash[CAMPAIGN]
     if session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = _exit_status(campaign)
-    write_json(campaign)
+    write_reports(campaign)
 
 
 def _exit_status(campaign: "Campaign") -> int:

@@ -25,6 +25,7 @@ from perfsuite.core.options import (
 from perfsuite.core.recording import ENVIRONMENT_KEYS
 from perfsuite.core.units import parse_duration
 from perfsuite.core.workload import ModelSpec, SamplingParams
+from perfsuite.plugin.paths import report_paths
 from perfsuite.plugin.reader import FLAGS, Reader
 from perfsuite.strategies import references, resolve
 
@@ -38,6 +39,7 @@ LARGEST_EXIT = 255
 class Settings:
     """A run's options, and where its files are. `references` maps a strategy's name to the class that is created.
 
+    `reports` is where the reports go that were asked for, by their flags' names.
     `inconclusive_exit` is the exit status of a run that only stays inconclusive, 0 for no status of its own.
     """
 
@@ -47,7 +49,7 @@ class Settings:
     root: Path
     baseline_dir: Path
     engine_dir: str | None
-    json_path: Path | None
+    reports: Mapping[str, Path]
     inconclusive_exit: int
     resume: bool
     append: bool
@@ -65,7 +67,6 @@ def read_settings(config: pytest.Config) -> Settings:
     strategies = resolve(_names(reader, "strategy"), where=FLAGS["strategy"].option)
     known = references()
     save_baseline = bool(config.getoption("perf_save_baseline"))
-    json_text = reader.text("json")
     return Settings(
         options=_options(reader, strategies, save_baseline),
         references=known,
@@ -73,7 +74,7 @@ def read_settings(config: pytest.Config) -> Settings:
         root=config.rootpath,
         baseline_dir=config.rootpath / reader.text("baseline_dir"),
         engine_dir=_engine_dir(reader, config.rootpath),
-        json_path=config.invocation_params.dir / json_text if json_text else None,
+        reports=report_paths(reader, config.invocation_params.dir),
         inconclusive_exit=_inconclusive_exit(reader),
         resume=reader.switch("resume"),
         append=_append(reader, save_baseline),

@@ -1,15 +1,16 @@
-"""Owns the end of a run: tables, verdicts, saved baselines and notes on the terminal, and the JSON report."""
+"""Owns the end of a run: tables, verdicts, saved baselines and notes on the terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from perfsuite.core.errors import OptionError
 from perfsuite.core.observations import observe
 from perfsuite.core.suspicion import suspicion
 from perfsuite.plugin import commands
 from perfsuite.plugin.campaign import Campaign
-from perfsuite.report import json_report, terminal
+from perfsuite.plugin.reports import attempt, is_github, run_of
+from perfsuite.report import terminal
+from perfsuite.report.annotations import annotations
 from perfsuite.report.calibration import calibration
 from perfsuite.report.drifts import drifts
 from perfsuite.report.headings import counted
@@ -24,36 +25,70 @@ from perfsuite.report.verdicts import Commands
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
+Part = Callable[[], Iterable[Line]]
+
 
 def write_summary(reporter: "TerminalReporter", campaign: Campaign) -> None:
-    """Everything a run has to say; under -q only the verdicts and what went wrong."""
+    """Everything a run has to say; under -q only the verdicts and what went wrong.
+
+    A part that cannot be made is a line in its place: the other parts and the run's exit status stand.
+    """
     if not campaign.cells:
         return
-    recordings = {cell: campaign.recordings(cell) for cell in campaign.cells if campaign.recordings(cell)}
     reporter.section("perfsuite", "=")
-    verbose = reporter.config.getoption("verbose", default=0) >= 0
-    if verbose:
-        _write(reporter, terminal.tables(recordings))
-        _write(reporter, terminal.comparison(recordings))
-    if campaign.options.save_baseline:
-        _write(reporter, _saved_lines(campaign))
-        _write(
-            reporter,
-            calibration(
-                campaign.bench.calibrations(), looks=campaign.options.gate.sessions, gates=campaign.bench.gates
-            ),
-        )
-    elif recordings:
-        _write(reporter, terminal.verdicts(campaign.bench.judgements(), _commands(campaign.argv)))
-        _write(reporter, _suspicion_lines(campaign))
-        _write(reporter, drifts(campaign.bench.drifts, partial(commands.save, campaign.argv)))
-        _write(reporter, selftest(campaign.selftest) if campaign.selftest else ())
-    if verbose:
-        _write(reporter, monitoring(r for own in recordings.values() for r in own))
-        _write(reporter, observations(observe(r for own in recordings.values() for r in own)))
-        _write(reporter, sampling(r for own in recordings.values() for r in own))
-        _write(reporter, passages(r for own in recordings.values() for r in own))
-    _write(reporter, _note_lines(campaign))
+    is_brief = reporter.config.getoption("verbose", default=0) < 0
+    for part in _parts(campaign, is_brief):
+        lines, trouble = attempt(part)
+        _write(reporter, lines or ())
+        _write(reporter, [Line(f"a part of this summary is missing: {trouble}", "red")] if trouble else [])
+    for line in _annotations(campaign):
+        reporter.write_line(line)
+
+
+def _parts(campaign: Campaign, is_brief: bool) -> list[Part]:
+    """Functions that make the lines of the summary, in order."""
+    recordings = {cell: campaign.recordings(cell) for cell in campaign.cells if campaign.recordings(cell)}
+    held = tuple(recording for own in recordings.values() for recording in own)
+    before: list[Part] = [lambda: terminal.tables(recordings), lambda: terminal.comparison(recordings)]
+    behind: list[Part] = [
+        lambda: monitoring(held),
+        lambda: observations(observe(held)),
+        lambda: tuple(sampling(held)),
+        lambda: tuple(passages(held)),
+    ]
+    decided = (
+        _saving_parts(campaign, is_brief) if campaign.options.save_baseline else _judging_parts(campaign, is_brief)
+    )
+    said = decided if recordings or campaign.options.save_baseline else []
+    return [
+        *([] if is_brief else before),
+        *said,
+        *([] if is_brief else behind),
+        lambda: _note_lines(campaign, is_brief),
+    ]
+
+
+def _saving_parts(campaign: Campaign, is_brief: bool) -> list[Part]:
+    bench, looks = campaign.bench, campaign.options.gate.sessions
+    told: list[Part] = [lambda: calibration(bench.calibrations(), looks=looks, gates=bench.gates)]
+    return [lambda: _saved_lines(campaign), *([] if is_brief else told)]
+
+
+def _judging_parts(campaign: Campaign, is_brief: bool) -> list[Part]:
+    return [
+        lambda: terminal.verdicts(campaign.bench.judgements(), _commands(campaign.argv), brief=is_brief),
+        lambda: _suspicion_lines(campaign),
+        lambda: drifts(campaign.bench.drifts, partial(commands.save, campaign.argv)),
+        lambda: tuple(selftest(campaign.selftest)) if campaign.selftest else (),
+    ]
+
+
+def _annotations(campaign: Campaign) -> tuple[str, ...]:
+    """Lines for GitHub Actions, where the run is one; a summary that has been said already is no place for trouble."""
+    if not is_github() or campaign.options.save_baseline:
+        return ()
+    found, _ = attempt(lambda: annotations(run_of(campaign), campaign.places))
+    return found or ()
 
 
 def _write(reporter: "TerminalReporter", lines: Iterable[Line]) -> None:
@@ -72,12 +107,13 @@ def _saved_lines(campaign: Campaign) -> list[Line]:
     return [*saved, *(Line(error, "red") for error in campaign.shelf.errors.values())]
 
 
-def _note_lines(campaign: Campaign) -> list[Line]:
+def _note_lines(campaign: Campaign, is_brief: bool) -> list[Line]:
     notes = [Line(note, "yellow") for note in campaign.notes]
     if campaign.settings.update_noise:
         notes += _noise_lines(campaign)
     skipped = dict.fromkeys(campaign.unavailable.values())
     notes += [Line(f"not measured: {reason}", "yellow") for reason in skipped]
+    notes += [] if is_brief else [Line(f"report written to {path}") for path in campaign.written]
     if campaign.is_interrupted:
         command = commands.resume(campaign.argv)
         notes.append(Line(f"interrupted: every finished session is kept; go on with: {command}", "bold"))
@@ -96,20 +132,3 @@ def _commands(argv: tuple[str, ...]) -> Commands:
         save=partial(commands.save, argv),
         save_all=commands.save_all(argv),
     )
-
-
-def write_json(campaign: Campaign) -> None:
-    """The report for machines, if one was asked for; that it cannot be written is a note and changes no verdict."""
-    path = campaign.settings.json_path
-    if path is None or not campaign.cells:
-        return
-    recordings = [recording for cell in campaign.cells for recording in campaign.recordings(cell)]
-    document = json_report.document(
-        campaign.options, recordings, campaign.bench.judgements(), campaign.notes, campaign.bench.drifts
-    )
-    try:
-        json_report.write(path, document)
-    except OptionError as error:
-        campaign.note(str(error))
-        return
-    campaign.note(f"report written to {path}")

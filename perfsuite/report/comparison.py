@@ -12,8 +12,9 @@ from perfsuite.report.columns import (
     shared_decimals,
     startup_column,
 )
-from perfsuite.report.headings import request_phrase, slowdown_lines
+from perfsuite.report.headings import counted, request_phrase, slowdown_lines
 from perfsuite.report.layout import Column, Line, table
+from perfsuite.report.offers import arms_of, common_length, offer_of, payback
 from perfsuite.report.ratios import ratio_table
 from perfsuite.report.rows import RecordingsByCell, Row, grouped, rows_of, shape
 
@@ -38,7 +39,18 @@ def _table(rows: Sequence[Row]) -> tuple[Line, ...]:
     )
     title = f"{cell.model.name} by strategy: {request_phrase(cell.workload)}; P50 and P99 are of TTFT, TPOT is its P50"
     ratios = ratio_table(strategies, _shown_lengths(rows), RATIOS)
-    return (Line(title, "bold"), *slowdown_lines(rows), *table(columns), *ratios)
+    return (Line(title, "bold"), *slowdown_lines(rows), *table(columns), *ratios, *_payback_lines(rows))
+
+
+def _payback_lines(rows: Sequence[Row]) -> tuple[Line, ...]:
+    """'jit pays back against eager after 364 requests: …', for every strategy but the first."""
+    length = common_length(rows)
+    if length is None:
+        return ()
+    first, *others = (offer_of(own, length) for own in arms_of(rows))
+    head = f"requests of {length} prompt and {counted(rows[0].cell.workload.output_tokens, 'output token')} by E2E P50"
+    told = "; ".join(f"{offer.name} pays back against {first.name} {payback(offer, first)}" for offer in others)
+    return (Line(f"{head}: {told}"),)
 
 
 def _shown_lengths(rows: Sequence[Row]) -> list[int]:

@@ -1,7 +1,6 @@
 """Owns the JSON report: everything a run measured and decided as one document that other tools can read."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from perfsuite import __version__
@@ -9,20 +8,21 @@ from perfsuite.core import jsontext
 from perfsuite.core.codec import encode
 from perfsuite.core.disturbance import findings
 from perfsuite.core.drift import Drift
-from perfsuite.core.errors import OptionError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.options import Options
 from perfsuite.core.recording import Recording
 from perfsuite.core.resources import RESOURCES
 from perfsuite.core.summary import Summary
+from perfsuite.core.validity import problems
 from perfsuite.core.verdict import Judgement
-from perfsuite.disk import explain, try_writing, write_whole
 from perfsuite.report.achieved import achieved, roofline_of
 from perfsuite.report.rows import pooled
+from perfsuite.report.run import Run
 
-SCHEMA = 5
-"""Number of the report's layout. 4 lacked `used` and `findings` in cells and `monitoring` in recordings, 3 `drifts` in
-cells, 2 `roofline` in cells and recordings."""
+SCHEMA = 6
+"""Number of the report's layout; report.schema.json describes it. 5 lacked `command`, `environments` and `unavailable`,
+in cells `baseline`, `problems` and `reproduce`; 4 `used` and `findings` in cells and `monitoring` in recordings, 3
+`drifts` in cells, 2 `roofline` in cells and recordings."""
 
 
 def document(
@@ -32,48 +32,48 @@ def document(
     notes: Sequence[str] = (),
     drifts: Sequence[Drift] = (),
 ) -> dict[str, Any]:
-    """Plain JSON data; durations are nanoseconds.
+    """The report of these parts of a run; see `report`."""
+    cells = dict.fromkeys((*(r.cell for r in recordings), *(judgement.cell for judgement in judgements)))
+    held = {cell: tuple(r for r in recordings if r.cell == cell) for cell in cells}
+    return report(
+        Run(
+            options=options,
+            recordings=held,
+            judgements=tuple(judgements),
+            notes=tuple(notes),
+            drifts=tuple(drifts),
+        )
+    )
+
+
+def report(run: Run) -> dict[str, Any]:
+    """Plain JSON data in the layout of report.schema.json; durations are nanoseconds.
 
     Each cell has its recordings, raw samples and all, a summary per series over the sessions' pooled samples, its
     verdicts, and its roofline: the best limits of its sessions, the floor of each latency, and floor / P50 as
     `achieved`; null where no limits are known. `used` is memory (bytes) and energy (joules per token) of each session
-    that knows it, `findings` what disturbed the machine. `drifts` are warnings and no part of a verdict.
+    that knows it, `findings` what disturbed the machine, `problems` why a recording may not be believed. `drifts` are
+    warnings and no part of a verdict.
     """
-    cells = dict.fromkeys((*(r.cell for r in recordings), *(judgement.cell for judgement in judgements)))
     return {
         "schema": SCHEMA,
         "perfsuite": __version__,
-        "options": _options(options),
-        "notes": list(notes),
-        "cells": [
-            {**_cell(cell, recordings, judgements), "drifts": [_drift(drift) for drift in drifts if drift.cell == cell]}
-            for cell in cells
-        ],
+        "command": run.command,
+        "options": _options(run.options),
+        "environments": [encode(environment) for environment in run.environments],
+        "unavailable": {cell.id: reason for cell, reason in run.unavailable.items()},
+        "notes": list(run.notes),
+        "cells": [_cell(cell, run) for cell in run.cells],
     }
 
 
-def write(path: Path, document: dict[str, Any]) -> None:
-    """Put the report at `path` in one step; OptionError if the disk refuses."""
-    try:
-        write_whole(path, jsontext.dumps(document))
-    except OSError as error:
-        raise OptionError(f"--perf-json: {path} cannot be written ({explain(error)})") from error
+def text(run: Run) -> str:
+    """The report as a file holds it."""
+    return jsontext.dumps(report(run))
 
 
-def check_writable(path: Path) -> None:
-    """OptionError, before anything is measured, if no report could be written at `path`."""
-    if path.is_dir():
-        raise OptionError(f"--perf-json: {path} is a folder; name a file")
-    try:
-        try_writing(path.parent)
-    except OSError as error:
-        raise OptionError(
-            f"--perf-json: {path} cannot be written ({explain(error)}); name a file in a folder you may write to"
-        ) from error
-
-
-def _cell(cell: Cell, recordings: Sequence[Recording], judgements: Sequence[Judgement]) -> dict[str, Any]:
-    own = [recording for recording in recordings if recording.cell == cell]
+def _cell(cell: Cell, run: Run) -> dict[str, Any]:
+    own = run.recordings.get(cell, ())
     summaries = pooled(own)
     return {
         "id": cell.id,
@@ -81,7 +81,8 @@ def _cell(cell: Cell, recordings: Sequence[Recording], judgements: Sequence[Judg
         "recordings": [encode(recording) for recording in own],
         "summaries": encode(summaries),
         "roofline": _roofline(own, summaries),
-        "verdicts": [encode(verdict) for judged in judgements if judged.cell == cell for verdict in judged.all],
+        "verdicts": [encode(verdict) for judged in run.judgements if judged.cell == cell for verdict in judged.all],
+        "baseline": _baseline(cell, run),
         "used": {name: resource.values(own) for name, resource in RESOURCES.items()},
         "findings": [
             {"session": recording.session, **encode(finding)}
@@ -89,6 +90,25 @@ def _cell(cell: Cell, recordings: Sequence[Recording], judgements: Sequence[Judg
             if recording.monitoring is not None
             for finding in findings((*recording.samples, *recording.set_aside), recording.monitoring)
         ],
+        "problems": [
+            {"session": recording.session, "problem": problem} for recording in own for problem in problems(recording)
+        ],
+        "drifts": [_drift(drift) for drift in run.drifts if drift.cell == cell],
+        "reproduce": run.reproduce(cell),
+    }
+
+
+def _baseline(cell: Cell, run: Run) -> dict[str, Any] | None:
+    """What the cell was judged by, without its samples, which are stored with it."""
+    baseline = run.baselines.get(cell)
+    if baseline is None:
+        return None
+    return {
+        "commit": baseline.commit,
+        "saved_at": baseline.saved_at,
+        "sessions": len(baseline.recordings),
+        "environment": encode(baseline.environment),
+        "modes": encode(baseline.modes),
     }
 
 

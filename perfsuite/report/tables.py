@@ -42,7 +42,11 @@ DEVICE_LEGEND = "device is TTFT by the device's own clock"
 
 def tables(recordings: RecordingsByCell) -> tuple[Line, ...]:
     """A table per strategy, model and kind of workload, with one row per prompt length; empty for no recordings."""
-    rows = rows_of(recordings)
+    return row_tables(rows_of(recordings))
+
+
+def row_tables(rows: Sequence[Row]) -> tuple[Line, ...]:
+    """The same of rows that are there already."""
     groups = grouped(rows, lambda row: (row.cell.strategy, row.cell.model, shape(row.cell.workload)))
     lines = [line for group in groups for line in (*_latency_table(group), Line(""))]
     return (*lines, *_legend(rows)) if lines else ()
@@ -145,11 +149,11 @@ def _bundles(recordings: Sequence[Recording]) -> tuple[Line, ...]:
 
 def _evidence(recordings: Sequence[Recording]) -> tuple[Line, ...]:
     """What the strategy said of itself: counts that prove it engaged, and choices that matter to the numbers."""
-    said = dict.fromkeys(text for recording in recordings for text in _said(recording.evidence))
+    said = dict.fromkeys(text for recording in recordings for text in evidence_texts(recording.evidence))
     return (Line(f"evidence: {', '.join(said)}"),) if said else ()
 
 
-def _said(evidence: Evidence) -> list[str]:
+def evidence_texts(evidence: Evidence) -> list[str]:
     counts = {f.name: getattr(evidence, f.name) for f in fields(evidence) if f.name != "notes"}
     named = [f"{name.replace('_', ' ')} {count}" for name, count in counts.items() if count is not None]
     return [*named, *evidence.notes]

@@ -1,27 +1,25 @@
-import errno
 import json
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 import perfsuite
 from perfsuite.core.codec import decode, encode
 from perfsuite.core.drift import Drift
-from perfsuite.core.errors import OptionError
 from perfsuite.core.options import Options
 from perfsuite.core.recording import Recording
+from perfsuite.core.sample import Failure
 from perfsuite.core.verdict import Judgement, Outcome, Verdict
-from perfsuite.report.json_report import check_writable, document, write
-from tests.builders import make_cell, make_recording, make_roofline, make_verdict
+from perfsuite.report.json_report import SCHEMA, document, report, text
+from perfsuite.report.run import Run
+from tests.builders import make_baseline, make_cell, make_recording, make_roofline, make_verdict
 
 CELL = make_cell()
 
 
 def test_a_report_says_who_wrote_it() -> None:
     report = document(Options(), (), (), ("stored but not measured in this run: eager/tiny/p1-o1",))
-    assert (report["schema"], report["perfsuite"]) == (5, perfsuite.__version__)
+    assert (report["schema"], report["perfsuite"]) == (SCHEMA, perfsuite.__version__)
     assert report["notes"] == ["stored but not measured in this run: eager/tiny/p1-o1"]
 
 
@@ -29,10 +27,9 @@ def test_tolerances_stand_under_their_metrics() -> None:
     assert document(Options(), (), ())["options"]["gate"]["tolerances"]["ttft.p50"] == 0.05
 
 
-def test_raw_samples_can_be_read_back_from_the_report(tmp_path: Path) -> None:
+def test_raw_samples_can_be_read_back_from_the_report() -> None:
     recordings = (make_recording(CELL, noise=0.1, device=True), make_recording(CELL, session=1, noise=0.1))
-    write(tmp_path / "report.json", document(Options(), recordings, ()))
-    (cell,) = json.loads((tmp_path / "report.json").read_text())["cells"]
+    (cell,) = json.loads(text(Run(options=Options(), recordings={CELL: recordings})))["cells"]
     assert tuple(decode(Recording, data) for data in cell["recordings"]) == recordings
 
 
@@ -97,32 +94,28 @@ def test_a_recording_without_samples_is_in_the_report() -> None:
     assert len(cell["recordings"]) == 1
 
 
-def test_a_report_that_cannot_be_written_is_one_line_and_keeps_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_space(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    path = tmp_path / "report.json"
-    path.write_text("old")
-    monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(OptionError) as caught:
-        write(path, document(Options(), (), ()))
-    assert str(caught.value) == f"--perf-json: {path} cannot be written (No space left on device)"
-    assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
-
-
-def test_a_path_in_a_folder_that_can_be_made_passes_the_check(tmp_path: Path) -> None:
-    check_writable(tmp_path / "new" / "report.json")
-    assert list(tmp_path.iterdir()) == []
+def test_a_cell_says_what_it_was_judged_by_and_how_to_measure_it_again() -> None:
+    run = Run(
+        options=Options(),
+        recordings={CELL: (make_recording(CELL),)},
+        baselines={CELL: make_baseline(sessions=5, commit="abc1234")},
+        unavailable={make_cell("vllm"): "vLLM is not installed"},
+        command="pytest --perf",
+        reproduce=lambda cell: f"pytest --perf -k '[{cell.id}'",
+    )
+    data = report(run)
+    (cell,) = data["cells"]
+    assert (cell["baseline"]["commit"], cell["baseline"]["sessions"]) == ("abc1234", 5)
+    assert cell["baseline"]["environment"] == data["environments"][0] == encode(make_recording(CELL).environment)
+    assert cell["reproduce"] == f"pytest --perf -k '[{CELL.id}'"
+    assert data["command"] == "pytest --perf"
+    assert data["unavailable"] == {make_cell("vllm").id: "vLLM is not installed"}
 
 
-def test_a_folder_fails_the_check(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="is a folder; name a file"):
-        check_writable(tmp_path)
-
-
-def test_a_path_below_a_file_fails_the_check(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OptionError, match=r"cannot be written \(Not a directory\); name a file in a folder"):
-        check_writable(tmp_path / "file" / "report.json")
+def test_why_a_recording_may_not_be_believed_is_in_its_cell() -> None:
+    broken = make_recording(CELL, failures=(Failure(stage="measure", message="out of memory"),))
+    (cell,) = report(Run(options=Options(), recordings={CELL: (make_recording(CELL), replace(broken, session=1))}))[
+        "cells"
+    ]
+    assert [problem["session"] for problem in cell["problems"]] == [1]
+    assert "out of memory" in cell["problems"][0]["problem"]

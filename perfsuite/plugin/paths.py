@@ -1,0 +1,41 @@
+"""Owns where the reports of a run go, found unusable before anything is measured."""
+
+import os
+from pathlib import Path
+
+from perfsuite.core.errors import OptionError
+from perfsuite.plugin.reader import FLAGS, Reader
+from perfsuite.report.files import check_writable
+
+REPORTS = ("json", "html", "openmetrics")
+"""Flags that name a file for a report, in the order in which they are written."""
+SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
+"""GitHub Actions names a file in it whose Markdown it shows with the job."""
+
+
+def report_paths(reader: Reader, folder: Path) -> dict[str, Path]:
+    """The file of every report that was asked for, by its flag's name; OptionError if one could not be written."""
+    named = {name: folder / Path(text).expanduser() for name in REPORTS if (text := reader.text(name))}
+    for name, path in named.items():
+        check_writable(path, FLAGS[name].option)
+    if len(set(named.values())) < len(named):
+        options = " and ".join(FLAGS[name].option for name in named)
+        raise OptionError(f"{options}: two reports in one file; name a file for each")
+    return named
+
+
+def summary_path() -> Path | None:
+    """The file for a CI job's summary; `None` where there is none."""
+    text = os.environ.get(SUMMARY_VARIABLE)
+    return Path(text) if text else None
+
+
+def summary_trouble() -> str:
+    """Why the summary could not be written; empty if it can be. It is the machine's fault, so the run goes on."""
+    path = summary_path()
+    try:
+        if path:
+            check_writable(path, SUMMARY_VARIABLE)
+    except OptionError as error:
+        return f"{error}; the job gets no summary"
+    return ""

@@ -1,0 +1,87 @@
+"""Owns the reports at the end of a run: which are written where, and that none of them can spoil the others.
+
+The JSON report goes first. A report that cannot be made or written is a note, and no verdict hangs on it.
+"""
+
+import os
+import shlex
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from perfsuite.core.baseline import Baseline
+from perfsuite.core.errors import OptionError
+from perfsuite.plugin import commands
+from perfsuite.plugin.campaign import Campaign
+from perfsuite.plugin.paths import SUMMARY_VARIABLE, summary_path, summary_trouble
+from perfsuite.plugin.reader import FLAGS
+from perfsuite.report import files, json_report
+from perfsuite.report.html.page import page
+from perfsuite.report.markdown import markdown
+from perfsuite.report.openmetrics import openmetrics
+from perfsuite.report.run import Run
+
+MAKERS: dict[str, Callable[[Run], str]] = {
+    "json": json_report.text,
+    "html": page,
+    "openmetrics": openmetrics,
+}
+INTERRUPTED = "interrupted: not everything that was asked for was measured"
+T = TypeVar("T")
+
+
+def is_github() -> bool:
+    """Whether GitHub Actions reads what this run prints."""
+    return os.environ.get("GITHUB_ACTIONS") == "true"
+
+
+def run_of(campaign: Campaign) -> Run:
+    """Everything that the reports can tell of this run."""
+    shelf, argv = campaign.bench.shelf, campaign.argv
+    recordings = {cell: campaign.recordings(cell) for cell in campaign.cells}
+    return Run(
+        options=campaign.options,
+        recordings=recordings,
+        judgements=() if campaign.options.save_baseline else campaign.bench.judgements(),
+        baselines={cell: found for cell in recordings if isinstance(found := shelf.of(cell), Baseline)},
+        unavailable=campaign.unavailable,
+        drifts=campaign.bench.drifts,
+        notes=(*campaign.notes, *([INTERRUPTED] if campaign.is_interrupted else [])),
+        command=shlex.join(["pytest", *argv]),
+        reproduce=partial(commands.reproduce, argv),
+        save=partial(commands.save, argv),
+    )
+
+
+def write_reports(campaign: Campaign) -> None:
+    """Every report that was asked for."""
+    if not campaign.cells:
+        return
+    for name, path in campaign.settings.reports.items():
+        option = FLAGS[name].option
+        _, trouble = attempt(lambda n=name, p=path, o=option: files.write(p, MAKERS[n](run_of(campaign)), o))  # type: ignore[misc]
+        if trouble:
+            campaign.note(_by(option, trouble))
+        else:
+            campaign.written.append(path)
+    summary = summary_path()
+    if summary and not summary_trouble():
+        _, trouble = attempt(lambda: files.append(summary, markdown(run_of(campaign)), SUMMARY_VARIABLE))
+        if trouble:
+            campaign.note(_by(SUMMARY_VARIABLE, trouble))
+
+
+def _by(option: str, trouble: str) -> str:
+    """'--perf-html: it could not be made …'; what names the option already stays as it is."""
+    return trouble if trouble.startswith(f"{option}: ") else f"{option}: {trouble}"
+
+
+def attempt(make: Callable[[], T]) -> tuple[T | None, str]:
+    """What `make` gives, or in one line why it gave nothing."""
+    try:
+        return make(), ""
+    except OptionError as error:
+        return None, str(error)
+    except Exception as error:  # noqa: BLE001 - a report's own fault must change no verdict and lose no other report
+        words = " ".join(str(error).split())
+        return None, f"it could not be made ({type(error).__name__}: {words}); verdicts and other reports stand"

@@ -1,0 +1,40 @@
+"""The workflows that docs/ci offers to copy: what a linter says of their format, and whether their options exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from perfsuite.plugin.flags import SWITCHES, VALUES
+
+CI = Path(__file__).parents[2] / "docs" / "ci"
+SCHEMAS = {"github-actions.yml": "vendor.github-workflows", "gitlab-ci.yml": "vendor.gitlab-ci"}
+
+
+def lint(path: Path, schema: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_workflow_has_the_format_of_its_ci(name: str) -> None:
+    result = lint(CI / name, SCHEMAS[name])
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize(("name", "key"), [("github-actions.yml", "runs-on"), ("gitlab-ci.yml", "script")])
+def test_the_linter_sees_a_key_that_is_wrong(tmp_path: Path, name: str, key: str) -> None:
+    (tmp_path / name).write_text((CI / name).read_text().replace(f"{key}:", f"{key}-:"))
+    assert lint(tmp_path / name, SCHEMAS[name]).returncode != 0
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_every_option_in_a_workflow_exists(name: str) -> None:
+    used = set(re.findall(r"--(?:perf|save)[a-z-]*", (CI / name).read_text()))
+    assert used - {flag.option for flag in (*VALUES, *SWITCHES)} == {"--perf"} | (used & {"--save-baseline"})
+
+
+def test_every_workflow_is_checked() -> None:
+    assert {path.name for path in CI.glob("*.yml")} == set(SCHEMAS)
