@@ -21,6 +21,7 @@ from perfsuite.measure.clock import HostClock
 from perfsuite.measure.environment import commit_of
 from perfsuite.measure.schedule import undecided
 from perfsuite.plugin.bench import Bench
+from perfsuite.plugin.chronicle import chronicle_of
 from perfsuite.plugin.progress import ProgressDisplay
 from perfsuite.plugin.selection import Arm, Ask
 from perfsuite.plugin.selftest import gated_of, prove
@@ -49,6 +50,7 @@ class Campaign:
         self._live: dict[Arm, tuple[Arm, list[Workload]]] = {}
         self._notes: list[str] = []
         self._check_writable()
+        self.chronicle = chronicle_of(settings)
 
     @property
     def options(self) -> Options:

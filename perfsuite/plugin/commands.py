@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from perfsuite.core.matrix import Cell
 
 _SWITCHES = ("--perf", "--save-baseline", "--perf-save-baseline", "--perf-resume", "--perf-selftest", "-q", "-v", "-x")
-_WITH_VALUE = ("-k", "--perf-json")
+_WITH_VALUE = ("-k", "--perf-json", "--perf-history")
 
 
 def reproduce(argv: Sequence[str], cell: Cell) -> str:
@@ -22,7 +22,9 @@ def save(argv: Sequence[str], cell: Cell) -> str:
 
 def save_all(argv: Sequence[str]) -> str:
     """Record the baselines of everything this run measured."""
-    return shlex.join(["pytest", "--save-baseline", *_kept(argv, ("--perf-json", "--perf-inject-slowdown"))])
+    return shlex.join(
+        ["pytest", "--save-baseline", *_kept(argv, ("--perf-json", "--perf-history", "--perf-inject-slowdown"))]
+    )
 
 
 def resume(argv: Sequence[str]) -> str:

@@ -90,6 +90,12 @@ VALUES = (
     ),
     Flag("json", "", "write everything measured and judged to this file", "PATH", has_ini=False),
     Flag(
+        "history",
+        "",
+        "append the run's numbers and verdicts to this history: an SQLite file, or the URL of a PostgreSQL database",
+        "URL",
+    ),
+    Flag(
         "inject_slowdown",
         "",
         "slow every strategy down by this much, e.g. 10%, to see the gate go red; 'device:5%' is work on the GPU",

@@ -35,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _configure_campaign(config: pytest.Config) -> None:
     from perfsuite.core.errors import PerfsuiteError
+    from perfsuite.core.secret import masked
     from perfsuite.plugin.campaign import Campaign
     from perfsuite.plugin.progress import ProgressDisplay
     from perfsuite.plugin.settings import read_settings
@@ -45,7 +46,7 @@ def _configure_campaign(config: pytest.Config) -> None:
             "--perf: runs side by side would disturb each other's times; leave out -n (pytest-xdist)"
         )
     try:
-        argv = tuple(str(argument) for argument in config.invocation_params.args)
+        argv = tuple(masked(str(argument)) for argument in config.invocation_params.args)
         config.stash[CAMPAIGN] = Campaign(read_settings(config), ProgressDisplay(config), argv)
     except PerfsuiteError as error:
         raise pytest.UsageError(str(error)) from error
@@ -126,12 +127,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the JSON report, let no run end green with a red gate in it, and mark one that stayed inconclusive."""
     if CAMPAIGN not in session.config.stash:
         return
+    from perfsuite.plugin.chronicle import append_to_history
     from perfsuite.plugin.summary import write_json
 
     campaign = session.config.stash[CAMPAIGN]
     if session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = _exit_status(campaign)
     write_json(campaign)
+    append_to_history(campaign)
 
 
 def _exit_status(campaign: "Campaign") -> int:

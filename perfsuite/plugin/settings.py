@@ -48,6 +48,7 @@ class Settings:
     baseline_dir: Path
     engine_dir: str | None
     json_path: Path | None
+    history: str | None
     inconclusive_exit: int
     resume: bool
     append: bool
@@ -74,6 +75,7 @@ def read_settings(config: pytest.Config) -> Settings:
         baseline_dir=config.rootpath / reader.text("baseline_dir"),
         engine_dir=_engine_dir(reader, config.rootpath),
         json_path=config.invocation_params.dir / json_text if json_text else None,
+        history=reader.text("history") or None,
         inconclusive_exit=_inconclusive_exit(reader),
         resume=reader.switch("resume"),
         append=_append(reader, save_baseline),
