@@ -100,6 +100,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     if CAMPAIGN not in config.stash or stopped or config.option.collectonly or config.getoption("setupplan", False):
         return
     from perfsuite.core.errors import PerfsuiteError
+    from perfsuite.plugin import benchmarks
 
     items = [item for item in session.items if evaluate_skip_marks(item) is None]
     asks = [
@@ -108,9 +109,11 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     gated = [ask for item in items if (ask := _ask_of(item, "perf_judgement")) is not None]
     compared = [ask for item in items if (ask := _ask_of(item, "perf_compare")) is not None]
     try:
+        benchmarks.check(config)
         config.stash[CAMPAIGN].measure(asks, gated, compared)
     except PerfsuiteError as error:
         raise pytest.UsageError(str(error)) from error
+    benchmarks.hand_over(config, config.stash[CAMPAIGN])
 
 
 def _ask_of(item: pytest.Item, *fixtures: str) -> "Ask | None":
