@@ -1,7 +1,7 @@
 """Owns the reading of flags and ini keys; every error names the flag, the text found and what is allowed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -48,7 +48,7 @@ class Settings:
     baseline_dir: Path
     engine_dir: str | None
     json_path: Path | None
-    history: str | None
+    history: str | None = field(repr=False)
     inconclusive_exit: int
     resume: bool
     append: bool
