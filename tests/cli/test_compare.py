@@ -16,7 +16,8 @@ from perfsuite import cli
 from perfsuite.cli.compare import judge
 from perfsuite.cli.documents import read_document
 from perfsuite.cli.sources import source_at
-from perfsuite.core.options import GateOptions
+from perfsuite.core import jsontext
+from perfsuite.core.options import GateOptions, Options
 from perfsuite.core.verdict import Judgement
 from perfsuite.report import json_report
 from tests.builders import make_cell, make_environment, make_recording, make_sessions
@@ -37,7 +38,7 @@ def without_remedies(judgements: tuple[Judgement, ...]) -> dict[str, list[object
 
 
 def write_report(path: Path, *recordings: Any) -> str:
-    json_report.write(path, json_report.document(json_report.Options(), recordings, ()))
+    path.write_text(jsontext.dumps(json_report.document(Options(), recordings, ())))
     return str(path)
 
 
