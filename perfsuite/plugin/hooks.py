@@ -111,9 +111,9 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     try:
         benchmarks.check(config)
         config.stash[CAMPAIGN].measure(asks, gated, compared)
+        benchmarks.hand_over(config, config.stash[CAMPAIGN])
     except PerfsuiteError as error:
         raise pytest.UsageError(str(error)) from error
-    benchmarks.hand_over(config, config.stash[CAMPAIGN])
 
 
 def _ask_of(item: pytest.Item, *fixtures: str) -> "Ask | None":

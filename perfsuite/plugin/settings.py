@@ -46,9 +46,9 @@ class Settings:
     strategies_were_named: bool
     root: Path
     baseline_dir: Path
+    history: str | None = field(repr=False)
     engine_dir: str | None
     json_path: Path | None
-    history: str | None = field(repr=False)
     inconclusive_exit: int
     resume: bool
     append: bool
@@ -73,9 +73,9 @@ def read_settings(config: pytest.Config) -> Settings:
         strategies_were_named="all" not in _names(reader, "strategy"),
         root=config.rootpath,
         baseline_dir=config.rootpath / reader.text("baseline_dir"),
+        history=reader.text("history") or None,
         engine_dir=_engine_dir(reader, config.rootpath),
         json_path=config.invocation_params.dir / json_text if json_text else None,
-        history=reader.text("history") or None,
         inconclusive_exit=_inconclusive_exit(reader),
         resume=reader.switch("resume"),
         append=_append(reader, save_baseline),

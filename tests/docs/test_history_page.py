@@ -12,7 +12,7 @@ from perfsuite import cli
 from perfsuite.core.entry import run_entry
 from perfsuite.history import open_history
 from tests.builders import make_cell, make_environment, make_recording
-from tests.docs.quoted import quoted
+from tests.docs.blocks import quoted
 
 CELL = make_cell(model="tinyllama-1.1b", prompt=100, output=32)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perfsuite.strategies.fake import SCRIPT_VARIABLE
-from tests.docs.quoted import quoted
+from tests.docs.blocks import quoted
 from tests.plugin.conftest import Run, project, run
 
 pytest.importorskip("pytest_benchmark")
