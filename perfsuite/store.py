@@ -151,7 +151,7 @@ def _baseline(data: dict[str, Any], path: Path) -> Baseline:
         body = _in_todays_layout(data["baseline"], data["schema"])
         baseline = decode(Baseline, body, where="baseline")
     except (CodecError, PerfsuiteError) as error:
-        raise BaselineError(f"{path}: {error}; {RESTORE}") from error
+        raise BaselineError(f"{path}: {error}; {RESTORE}; it has layout {data['schema']}") from error
     if data["digest"] != _digest({"schema": data["schema"], "baseline": data["baseline"]}):
         raise BaselineError(f"{path}: was edited by hand or damaged (its digest differs); {RESTORE}")
     return baseline

@@ -37,8 +37,9 @@ class HistoryStore:
             raise OptionError(f"{where}: not a URL of a database; postgresql://USER:PASSWORD@HOST/DATABASE") from error
         if "@" in (self._url.host or ""):
             raise OptionError(f"{where}: an '@' in a user's name or a password is written %40")
-        event.listen(self._engine, "connect", _leave_transactions_to_us)
-        event.listen(self._engine, "begin", _begin)
+        if self._file is not None:
+            event.listen(self._engine, "connect", _leave_transactions_to_us)
+            event.listen(self._engine, "begin", _begin)
 
     @property
     def shown(self) -> str:
@@ -99,7 +100,7 @@ class HistoryStore:
             if self._file is not None:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
             with self._engine.connect().execution_options(perfsuite_writes=True) as connection, connection.begin():
-                if self._engine.dialect.name == "postgresql":
+                if self._file is None:
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MAKING})
                 self._make_tables(connection)
                 yield connection
@@ -132,6 +133,7 @@ class HistoryStore:
 
     @property
     def _file(self) -> Path | None:
+        """The file of an SQLite database."""
         return Path(str(self._url.database)) if self._engine.dialect.name == "sqlite" else None
 
     @contextmanager
@@ -159,14 +161,12 @@ def _arguments(url: URL) -> dict[str, Any]:
 
 def _leave_transactions_to_us(connection: Any, _: object) -> None:
     """Python's sqlite3 would begin one only before the first change, when two writers may both have read."""
-    if hasattr(connection, "isolation_level") and type(connection).__module__.startswith("sqlite3"):
-        connection.isolation_level = None
+    connection.isolation_level = None
 
 
 def _begin(connection: Connection) -> None:
-    if connection.dialect.name == "sqlite":
-        writes = connection.get_execution_options().get("perfsuite_writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    writes = connection.get_execution_options().get("perfsuite_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _run_row(entry: RunEntry) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from perfsuite.cli.compare import judge
 from perfsuite.cli.documents import read_document
 from perfsuite.cli.sources import source_at
 from perfsuite.core import jsontext
+from perfsuite.core.baseline import SCHEMA
 from perfsuite.core.options import GateOptions, Options
 from perfsuite.core.verdict import Judgement
 from perfsuite.report import json_report
@@ -138,6 +139,18 @@ def test_a_broken_baseline_makes_its_cell_invalid_and_leaves_the_others(
     told = capsys.readouterr().out
     assert f"invalid: {broken}: the file ends too early" in told
     assert "fake/tiny/p20-o4: passed" in told
+
+
+def test_a_broken_baseline_names_the_key_and_the_layout(
+    measured: Path, tmp_path: Path, compare: Compare, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = json.loads((measured / "baselines/scripted/tiny/fake/p10-o4.json").read_text())
+    data["baseline"]["recordings"][2].pop("samples")
+    (tmp_path / "p10-o4.json").write_text(json.dumps(data))
+    assert compare(str(tmp_path / "p10-o4.json"), "same.json") == 3
+    told = capsys.readouterr().err
+    assert f"{tmp_path}/p10-o4.json: baseline.recordings[2]: lacks samples; restore it" in told
+    assert told.endswith(f"; it has layout {SCHEMA}\n")
 
 
 def edited(measured: Path, change: Callable[[dict[str, Any]], object]) -> str:
