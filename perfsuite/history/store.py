@@ -33,8 +33,8 @@ class HistoryStore:
             self._engine: Engine = create_engine(self._url, poolclass=NullPool, connect_args=_arguments(self._url))
         except ImportError as error:
             raise OptionError(f"{where}: needs {error.name}; pip install 'perfsuite[history]'") from error
-        except (ArgumentError, ValueError) as error:
-            raise OptionError(f"{where}: not a URL of a database; postgresql://USER:PASSWORD@HOST/DATABASE") from error
+        except (ArgumentError, ValueError):  # whose words may hold a part of the password
+            raise OptionError(f"{where}: not a URL of a database; postgresql://USER:PASSWORD@HOST/DATABASE") from None
         if "@" in (self._url.host or ""):
             raise OptionError(f"{where}: an '@' in a user's name or a password is written %40")
         if self._file is not None:
@@ -47,7 +47,7 @@ class HistoryStore:
         return masked(self._url.render_as_string(hide_password=True).replace("+psycopg:", ":", 1))
 
     def check(self) -> None:
-        """Make the tables if there are none, and try to append; HistoryError if no run could be appended."""
+        """Append a run and take it back, tables included if there were none; HistoryError if that cannot be done."""
         with self._writing() as connection:
             connection.execute(insert(RUNS).values(id="-", started_at="", code="", perfsuite="", kind="trial"))
             connection.rollback()
