@@ -1,5 +1,6 @@
 """The contract with pytest-benchmark: the real command line of the installed version, on what a run measured."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -99,8 +100,9 @@ def test_groups_can_be_made_of_what_a_cell_is(run: Run, project: pytest.Pytester
     result.stdout.fnmatch_lines(["*benchmark 'prompt_tokens=10': 3 tests*", "*benchmark 'prompt_tokens=20': 3 tests*"])
 
 
+@pytest.mark.skipif(importlib.util.find_spec("pygal") is None, reason="pygal is not installed")
 def test_a_histogram_is_drawn_for_each_latency(run: Run, project: pytest.Pytester) -> None:
-    pytest.importorskip("pygal")
+    """Importing pygal replaces the finder of metadata, and pytester would undo one half of that."""
     assert run("--perf", "--benchmark-histogram=plots/run").ret == 0
     drawn = {path.name: path.read_text() for path in (project.path / "plots").iterdir()}
     assert set(drawn) == {"run-e2e.svg", "run-tpot.svg", "run-ttft.svg"}
