@@ -13,6 +13,7 @@ from pathlib import Path
 
 from perfsuite.core import jsontext
 from perfsuite.core.codec import CodecError, decode, encode
+from perfsuite.core.entry import RunEntry
 from perfsuite.core.errors import BaselineError, PerfsuiteError
 from perfsuite.core.recording import Recording
 from perfsuite.disk import explain, write_whole
@@ -117,6 +118,24 @@ def latest_unfinished(root: Path, digest: str) -> Run | None:
         if plan is not None and plan.digest == digest and not _is_finished(folder):
             return Run(folder, plan)
     return None
+
+
+def keep_entry(root: Path, entry: RunEntry) -> Path:
+    """The file in which what a history was to hold of a run now lies, until it is imported."""
+    path = _parent(root).parent / "history" / f"{entry.id}.json"
+    _write(path.parent.parent / ".gitignore", "*\n")
+    _write(path, jsontext.dumps(encode(entry)))
+    return path
+
+
+def load_entry(path: Path) -> RunEntry:
+    """What `keep_entry` kept; BaselineError with the key and the layout if it is something else."""
+    try:
+        return decode(RunEntry, json.loads(path.read_text(encoding="utf-8")), where="run")
+    except OSError as error:
+        raise BaselineError(f"{path}: cannot be read ({explain(error)})") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, CodecError) as error:
+        raise BaselineError(f"{path}: not what a run kept for its history: {error}") from error
 
 
 def _check_schema(found: int) -> None:

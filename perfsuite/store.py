@@ -8,7 +8,7 @@ with. Which baseline may judge which recording is not decided here.
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,9 +101,14 @@ class BaselineStore:
 
     def load_all(self, device: str) -> tuple[Baseline, ...]:
         """Every baseline stored in a folder, in the order of their ids, p50 before p100."""
-        paths = (self.directory / device).glob("*/*/*.json")
-        found = (_load(path) for path in sorted(paths, key=_reading_order))
+        found = (_load(path) for path in self.files(device))
         return tuple(baseline for baseline in found if baseline is not None)
+
+    def files(self, device: str, cell_ids: Collection[str] | None = None) -> tuple[Path, ...]:
+        """The files of a device (a folder's name), of all cells or of these, in the order of their ids."""
+        paths = (self.directory / device).glob("*/*/*.json")
+        chosen = (path for path in paths if cell_ids is None or _cell_id(path) in cell_ids)
+        return tuple(sorted(chosen, key=_reading_order))
 
     def check_writable(self, cells: Iterable[Cell] = ()) -> None:
         """BaselineError, before anything is measured, if the baselines of these cells could not be saved here."""
@@ -128,6 +133,14 @@ class BaselineStore:
 
     def _file(self, device: str, cell: Cell) -> Path:
         return self.directory / device / cell.model.slug / cell.strategy_slug / f"{cell.workload.slug}.json"
+
+
+def load_baseline(path: Path) -> Baseline:
+    """The baseline in one file; BaselineError with one line that names the file if there is none or it is broken."""
+    found = _load(path)
+    if found is None:
+        raise BaselineError(f"{path}: there is no such baseline")
+    return found
 
 
 def _document(baseline: Baseline) -> dict[str, Any]:
@@ -179,7 +192,7 @@ def _baseline(data: dict[str, Any], path: Path) -> Baseline:
         body = _in_todays_layout(data["baseline"], data["schema"])
         baseline = decode(Baseline, body, where="baseline")
     except (CodecError, PerfsuiteError) as error:
-        raise BaselineError(f"{path}: {error}; {RESTORE}") from error
+        raise BaselineError(f"{path}: {error}; {RESTORE}; it has layout {data['schema']}") from error
     if data["digest"] != _digest({"schema": data["schema"], "baseline": data["baseline"]}):
         raise BaselineError(f"{path}: was edited by hand or damaged (its digest differs); {RESTORE}")
     return baseline

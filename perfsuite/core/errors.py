@@ -29,5 +29,9 @@ class EndpointError(PerfsuiteError):
     """A request that an endpoint refused, broke off, or answered with something else than a stream of tokens."""
 
 
+class HistoryError(PerfsuiteError):
+    """A database of earlier runs that cannot be reached, written or understood; no password is in the text."""
+
+
 class BaselineError(PerfsuiteError):
     """A stored file that is broken, of a foreign schema, edited by hand, or cannot be written."""

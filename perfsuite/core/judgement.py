@@ -203,5 +203,10 @@ def suite_noise(baselines: Sequence[Baseline], tolerances: Iterable[Metric]) -> 
     return result
 
 
-def _has_values(metric: Metric, recordings: Sequence[Recording]) -> bool:
+def gate_count(asked: Iterable[tuple[Sequence[Recording], Iterable[Metric]]]) -> int:
+    """How many verdicts a run reaches: gated metrics that its own recordings have values of, over all cells."""
+    return sum(_has_values(metric, recordings) for recordings, metrics in asked for metric in metrics)
+
+
+def _has_values(metric: Metric, recordings: Iterable[Recording]) -> bool:
     return any(SERIES[metric.series].has_values(recording) for recording in recordings)

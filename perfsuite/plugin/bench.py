@@ -9,9 +9,9 @@ from perfsuite.core.calibration import Calibrated, calibrate
 from perfsuite.core.drift import Drift, drifts
 from perfsuite.core.errors import BaselineError
 from perfsuite.core.history import histories
-from perfsuite.core.judgement import judge_cell, refuse, suite_noise
+from perfsuite.core.judgement import gate_count, judge_cell, refuse, suite_noise
 from perfsuite.core.matrix import Cell
-from perfsuite.core.metrics import SERIES, Metric, parse_metric
+from perfsuite.core.metrics import Metric, parse_metric
 from perfsuite.core.noise import Noise
 from perfsuite.core.options import Options
 from perfsuite.core.recording import Recording
@@ -99,11 +99,7 @@ class Bench:
     @property
     def gates(self) -> int:
         """How many verdicts this run reaches: gated metrics that have values, over all cells."""
-        return sum(
-            any(SERIES[metric.series].has_values(recording) for recording in self._recordings(ask.cell))
-            for ask in self.gated
-            for metric, _ in ask.tolerances
-        )
+        return gate_count((self._recordings(ask.cell), [metric for metric, _ in ask.tolerances]) for ask in self.gated)
 
     @cached_property
     def drifts(self) -> tuple[Drift, ...]:

@@ -22,6 +22,7 @@ from perfsuite.measure.clock import HostClock
 from perfsuite.measure.environment import commit_of
 from perfsuite.measure.schedule import undecided
 from perfsuite.plugin.bench import Bench
+from perfsuite.plugin.chronicle import chronicle_of
 from perfsuite.plugin.paths import summary_trouble
 from perfsuite.plugin.progress import ProgressDisplay
 from perfsuite.plugin.selection import Arm, Ask
@@ -53,6 +54,7 @@ class Campaign:
         self._live: dict[Arm, tuple[Arm, list[Workload]]] = {}
         self._notes: list[str] = []
         self._check_writable()
+        self.chronicle = chronicle_of(settings)
 
     @property
     def options(self) -> Options:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from perfsuite.core.matrix import Cell
 
+HISTORY = "--perf-history"
+"""No offered command has it: looking at one cell again is no part of a history, and a URL may hold a password."""
 _SWITCHES = ("--perf", "--save-baseline", "--perf-save-baseline", "--perf-resume", "--perf-selftest", "-q", "-v", "-x")
 _REPORTS = ("--perf-json", "--perf-html", "--perf-openmetrics", "--junitxml", "--junit-xml")
 _WITH_VALUE = ("-k", *_REPORTS)
@@ -33,6 +35,7 @@ def resume(argv: Sequence[str]) -> str:
 
 def _kept(argv: Sequence[str], dropped: tuple[str, ...]) -> list[str]:
     """The arguments without switches that are set anew and without the dropped options and their values."""
+    dropped = (*dropped, HISTORY)
     kept: list[str] = []
     skip_value = False
     for argument in argv:

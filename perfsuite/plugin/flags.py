@@ -83,6 +83,12 @@ VALUES = (
     ),
     Flag("allow_mismatch", "", "environment keys that need not agree with the baseline, e.g. driver,torch", "KEYS"),
     Flag(
+        "history",
+        "",
+        "append the run's numbers and verdicts to this history: an SQLite file, or the URL of a PostgreSQL database",
+        "URL",
+    ),
+    Flag(
         "inconclusive_exit",
         "0",
         "exit status, 6 to 255, of a run in which nothing failed but a gate stayed inconclusive; 0 is pytest's own",

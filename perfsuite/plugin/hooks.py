@@ -37,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _configure_campaign(config: pytest.Config) -> None:
     from perfsuite.core.errors import PerfsuiteError
+    from perfsuite.core.secret import masked
     from perfsuite.plugin.campaign import Campaign
     from perfsuite.plugin.progress import ProgressDisplay
     from perfsuite.plugin.settings import read_settings
@@ -47,7 +48,7 @@ def _configure_campaign(config: pytest.Config) -> None:
             "--perf: runs side by side would disturb each other's times; leave out -n (pytest-xdist)"
         )
     try:
-        argv = tuple(str(argument) for argument in config.invocation_params.args)
+        argv = tuple(masked(str(argument)) for argument in config.invocation_params.args)
         config.stash[CAMPAIGN] = Campaign(read_settings(config), ProgressDisplay(config), argv)
     except PerfsuiteError as error:
         raise pytest.UsageError(str(error)) from error
@@ -101,13 +102,16 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     if CAMPAIGN not in config.stash or stopped or config.option.collectonly or config.getoption("setupplan", False):
         return
     from perfsuite.core.errors import PerfsuiteError
+    from perfsuite.plugin import benchmarks
 
     items = [item for item in session.items if evaluate_skip_marks(item) is None]
     asks = [ask for item in items if (ask := _ask_of(item, *MEASURED)) is not None]
     gated = [ask for item in items if (ask := _ask_of(item, "perf_judgement")) is not None]
     compared = [ask for item in items if (ask := _ask_of(item, "perf_compare")) is not None]
     try:
+        benchmarks.check(config)
         config.stash[CAMPAIGN].measure(asks, gated, compared)
+        benchmarks.hand_over(config, config.stash[CAMPAIGN])
     except PerfsuiteError as error:
         raise pytest.UsageError(str(error)) from error
     from perfsuite.plugin.properties import tell_items
@@ -129,12 +133,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the reports, let no run end green with a red gate in it, and mark one that stayed inconclusive."""
     if CAMPAIGN not in session.config.stash:
         return
+    from perfsuite.plugin.chronicle import append_to_history
     from perfsuite.plugin.reports import write_reports
 
     campaign = session.config.stash[CAMPAIGN]
     if session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = _exit_status(campaign)
     write_reports(campaign)
+    append_to_history(campaign)
 
 
 def _exit_status(campaign: "Campaign") -> int:

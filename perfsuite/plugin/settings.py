@@ -1,7 +1,7 @@
 """Owns the reading of flags and ini keys; every error names the flag, the text found and what is allowed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,7 @@ class Settings:
     strategies_were_named: bool
     root: Path
     baseline_dir: Path
+    history: str | None = field(repr=False)
     engine_dir: str | None
     reports: Mapping[str, Path]
     inconclusive_exit: int
@@ -73,6 +74,7 @@ def read_settings(config: pytest.Config) -> Settings:
         strategies_were_named="all" not in _names(reader, "strategy"),
         root=config.rootpath,
         baseline_dir=config.rootpath / reader.text("baseline_dir"),
+        history=reader.text("history") or None,
         engine_dir=_engine_dir(reader, config.rootpath),
         reports=report_paths(reader, config.invocation_params.dir),
         inconclusive_exit=_inconclusive_exit(reader),

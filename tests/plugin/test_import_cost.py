@@ -6,7 +6,7 @@ import sys
 from perfsuite.core.options import DEFAULT_PROMPT_LENGTHS, DEFAULT_TOLERANCES, Options, parse_lengths, parse_tolerances
 from perfsuite.plugin.flags import VALUES
 
-HEAVY = ("numpy", "scipy", "torch", "transformers", "perfsuite.core", "perfsuite.measure", "dataclasses")
+HEAVY = ("numpy", "scipy", "torch", "transformers", "perfsuite.core", "perfsuite.measure", "dataclasses", "sqlalchemy")
 
 
 def test_the_plugin_imports_neither_numpy_nor_torch_nor_the_core() -> None:

@@ -13,10 +13,15 @@ from tests.plugin.conftest import Run
 GUIDE = Path(__file__).parents[2] / "docs" / "adding-a-strategy.md"
 
 
-def example() -> str:
-    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+def block(language: str) -> str:
+    """The first block of that language in the guide."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
     assert isinstance(blocks[0], str)
     return blocks[0]
+
+
+def example() -> str:
+    return block("python")
 
 
 def test_the_worked_example_runs_from_its_file(run: Run, project: pytest.Pytester) -> None:
@@ -25,8 +30,8 @@ def test_the_worked_example_runs_from_its_file(run: Run, project: pytest.Pyteste
     result.stdout.fnmatch_lines(["Counting, tiny*on my device*", "*no baseline for 'my device'*"])
 
 
-def test_the_worked_example_is_short() -> None:
-    assert len(example().splitlines()) <= 40
+def test_the_worked_example_is_short_its_packaging_included() -> None:
+    assert len((example() + block("toml")).splitlines()) <= 40
 
 
 def test_an_installed_package_adds_a_strategy_by_its_entry_point(
@@ -37,6 +42,15 @@ def test_an_installed_package_adds_a_strategy_by_its_entry_point(
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=":")
     result = run("--perf", "--perf-strategy=counting")
     result.stdout.fnmatch_lines(["counting, tiny*on my device*"])
+    suite = run("--perf", "--pyargs", "perfsuite.suite", "--perf-strategy=counting", "-rs")
+    suite.stdout.fnmatch_lines(["*counting/tiny/p10-o4*no baseline*", "*strategy 'counting' shows no logits*"])
+    assert suite.ret == 0
+
+
+def entry_point() -> str:
+    """'counting = counting:Counting', as the guide's pyproject.toml has it."""
+    (line,) = re.findall(r'\[project.entry-points."perfsuite.strategies"\]\n(.*)\n', block("toml"))
+    return str(line).replace('"', "")
 
 
 def make_wheel(folder: Path, source: str) -> Path:
@@ -47,7 +61,7 @@ def make_wheel(folder: Path, source: str) -> Path:
         "counting.py": source,
         f"{info}/METADATA": "Metadata-Version: 2.1\nName: counting\nVersion: 1.0\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": "[perfsuite.strategies]\ncounting = counting:Counting\n",
+        f"{info}/entry_points.txt": f"[perfsuite.strategies]\n{entry_point()}\n",
     }
     record = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
     with zipfile.ZipFile(wheel, "w") as archive:

@@ -96,7 +96,7 @@ def test_without_baselines_the_command_that_records_them_is_named(
 def test_baselines_of_a_gpu_are_not_tried_where_there_is_none(
     selftest: Selftest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "has_gpu", lambda: False)
+    monkeypatch.setattr(cli.selftest, "has_gpu", lambda: False)
     environment = make_environment("H200", cuda="13.0")
     store(make_baseline(*make_sessions(make_recording(environment=environment, noise=0.02), 3)))
     assert selftest("--device", "h200") == 2
@@ -149,7 +149,7 @@ def test_the_exit_code_says_whether_the_gate_was_wrong(
         judgement = Judgement(cell=gated[0].cell, verdicts=(verdict,))
         return Trial(slowdown=slowdown, judgements=(judgement,), sessions_ns=(10**9,), spent_ns={})
 
-    monkeypatch.setattr(cli, "try_gate", scripted_trial)
+    monkeypatch.setattr(cli.selftest, "try_gate", scripted_trial)
     assert selftest() == code
 
 
@@ -158,13 +158,13 @@ def test_the_commands_own_process_imports_neither_torch_nor_pytest(folder: Path)
         "import sys; from perfsuite.cli import main; code = main(['selftest', '--replays=1', '--no-real']); "
         "print([name for name in ('torch', 'pytest', 'transformers') if name in sys.modules], code)"
     )
-    environment = {"PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    environment = {"PYTHONPATH": str(Path(cli.__file__).parents[2])}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert result.stdout.splitlines()[-1] == "[] 0"
 
 
 def test_the_script_is_named_in_the_package() -> None:
-    project = Path(__file__).parents[1] / "pyproject.toml"
+    project = Path(__file__).parents[2] / "pyproject.toml"
     assert 'perfsuite = "perfsuite.cli:main"' in project.read_text(encoding="utf-8")
 
 

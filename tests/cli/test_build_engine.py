@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from perfsuite import cli
+from perfsuite.cli.parser import UNUSABLE
 from perfsuite.core.errors import DeviceMemoryError
 from perfsuite.core.workload import ModelSpec
 from perfsuite.strategies import tensorrt
@@ -22,7 +23,7 @@ def error(capsys: pytest.CaptureFixture[str]) -> str:
 
 @no_gpu
 def test_without_a_gpu_nothing_is_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["build-engine", "--model", "tiny", "--output", str(tmp_path / "engines")]) == cli.NOT_ASKED
+    assert cli.main(["build-engine", "--model", "tiny", "--output", str(tmp_path / "engines")]) == UNUSABLE
     assert error(capsys).startswith("perfsuite build-engine: tensorrt needs an NVIDIA GPU; ")
     assert not (tmp_path / "engines").exists()
 
@@ -45,7 +46,7 @@ def test_what_cannot_be_used_is_one_line(
         code = cli.main(["build-engine", "--model", "tiny", "--output", str(tmp_path), *arguments])
     except SystemExit as end:
         code = int(str(end.code))
-    assert code == cli.NOT_ASKED
+    assert code == UNUSABLE
     assert error(capsys).startswith(f"perfsuite build-engine: {words}")
 
 
@@ -74,5 +75,5 @@ def test_no_room_to_build_ends_in_one_line(
         raise DeviceMemoryError("out of memory while building an engine")
 
     monkeypatch.setattr(tensorrt, "build_folder", build_folder)
-    assert cli.main(["build-engine", "--model", "tiny", "--output", str(tmp_path)]) == cli.NOT_ASKED
+    assert cli.main(["build-engine", "--model", "tiny", "--output", str(tmp_path)]) == UNUSABLE
     assert error(capsys) == "perfsuite build-engine: out of memory while building an engine"

@@ -1,0 +1,140 @@
+"""Owns what a path stands for on one side of a comparison: stored baselines, or the recordings of files and runs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from perfsuite.cli.documents import KINDS, Document, read_document
+from perfsuite.core.baseline import Baseline
+from perfsuite.core.calibration import choose_modes
+from perfsuite.core.errors import OptionError
+from perfsuite.core.matrix import Cell
+from perfsuite.core.recording import Recording
+from perfsuite.core.validity import disturbance
+from perfsuite.store import BaselineStore, load_baseline
+
+RUN_PLAN = "run.json"
+UNKNOWN_COMMIT = "unknown"
+
+
+class Source(Protocol):
+    """One side of a comparison: its recordings, and what a cell is judged by if it is the side to be judged by."""
+
+    def recordings(self) -> Mapping[Cell, tuple[Recording, ...]]:
+        """Every cell with its sessions; BaselineError if a file is broken."""
+        ...
+
+    def baseline(self, measured: Sequence[Recording]) -> Baseline | None:
+        """What these sessions of a cell are judged by, `None` if there is nothing; BaselineError if it is broken."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A folder of baselines, each cell by its own device, or what the folder holds of one device."""
+
+    store: BaselineStore
+    device: str | None = None
+
+    def recordings(self) -> Mapping[Cell, tuple[Recording, ...]]:
+        device = device_of(self.store, self.device)
+        return {baseline.cell: baseline.recordings for baseline in self.store.load_all(device)}
+
+    def baseline(self, measured: Sequence[Recording]) -> Baseline | None:
+        if self.device is None:
+            return self.store.load(measured[0].cell, measured[0].environment)
+        files = self.store.files(self.device, (measured[0].cell.id,))
+        return load_baseline(files[0]) if files else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """Reports, sessions and baselines by their files; cells are found by their ids, whatever device they are of."""
+
+    documents: tuple[Document, ...]
+
+    def recordings(self) -> Mapping[Cell, tuple[Recording, ...]]:
+        found: dict[Cell, list[Recording]] = {}
+        for document in self.documents:
+            for recording in document.recordings:
+                found.setdefault(recording.cell, []).append(recording)
+        return {cell: _numbered(own) for cell, own in found.items()}
+
+    def baseline(self, measured: Sequence[Recording]) -> Baseline | None:
+        wanted = measured[0].cell.id
+        stored = [d.baseline for d in self.documents if d.baseline is not None and d.baseline.cell.id == wanted]
+        if stored:
+            return stored[0]
+        sessions = next((own for known, own in self.recordings().items() if known.id == wanted), ())
+        return _as_baseline(sessions) if sessions else None
+
+
+def source_at(path: Path, device: str | None = None) -> Source:
+    """What lies at `path`; OptionError if that is nothing that can be compared.
+
+    A folder of baselines (or of one device in it), a run's folder, a folder of files, or a file.
+    """
+    if not path.exists():
+        raise OptionError(f"{path}: there is no such file or folder")
+    if path.is_file():
+        return Files(documents=(read_document(path),))
+    if any(path.glob("*/*/*/*.json")):
+        return Stored(store=BaselineStore(path), device=device)
+    if any(path.glob("*/*/*.json")):
+        return Stored(store=BaselineStore(path.parent), device=path.name)
+    return Files(documents=documents_in(path))
+
+
+def documents_in(folder: Path) -> tuple[Document, ...]:
+    """The files of a folder, sessions of a run among them as that run counted them."""
+    paths = sorted((p for p in folder.glob("*.json") if p.name != RUN_PLAN), key=lambda p: (len(p.name), p.name))
+    if not paths:
+        runs = sorted(child.name for child in folder.glob("*") if any(child.glob("session-*.json")))
+        named = f"name one of its runs: {', '.join(runs)}" if runs else f"name a folder of baselines, {KINDS}"
+        raise OptionError(f"{folder}: there is nothing of perfsuite directly in this folder; {named}")
+    documents = tuple(read_document(path) for path in paths)
+    return _as_counted(documents) if (folder / RUN_PLAN).exists() else documents
+
+
+def device_of(store: BaselineStore, asked: str | None) -> str:
+    """The folder of the device that was asked for, or of the only one; OptionError names what there is."""
+    devices = store.devices()
+    if not devices:
+        raise OptionError(f"{store.directory}: there are no baselines; record some with: pytest --save-baseline")
+    if asked is None and len(devices) > 1:
+        raise OptionError(
+            f"--device: {store.directory} has baselines of several devices; choose {' or '.join(devices)}"
+        )
+    if asked is not None and asked not in devices:
+        raise OptionError(f"--device: {asked!r} is not in {store.directory}; choose from {', '.join(devices)}")
+    return asked or devices[0]
+
+
+def _as_counted(documents: Sequence[Document]) -> tuple[Document, ...]:
+    """Without each cell's first recording on a disturbed machine, which its run set aside and measured again."""
+    aside: set[str] = set()
+    kept = []
+    for document in documents:
+        own = [r for r in document.recordings if disturbance(r) is None or r.cell.id in aside]
+        aside |= {r.cell.id for r in document.recordings if disturbance(r) is not None}
+        kept.append(replace(document, recordings=tuple(own)))
+    return tuple(kept)
+
+
+def _numbered(recordings: Iterable[Recording]) -> tuple[Recording, ...]:
+    """Each session once, though several files may hold it, in the order found."""
+    once = {(r.started_at, r.session, r.samples): r for r in recordings}
+    return tuple(replace(recording, session=index) for index, recording in enumerate(once.values()))
+
+
+def _as_baseline(sessions: tuple[Recording, ...]) -> Baseline:
+    """These sessions as if they had been saved; BaselineError if they are of two environments."""
+    latest = max(recording.started_at for recording in sessions)
+    return Baseline(
+        cell=sessions[0].cell,
+        commit=UNKNOWN_COMMIT,
+        saved_at=latest,
+        recordings=sessions,
+        modes=choose_modes(sessions),
+    )
