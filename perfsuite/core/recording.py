@@ -163,6 +163,11 @@ class Recording:
         return tuple(sample for sample in self.samples if sample.phase is phase)
 
     @property
+    def together(self) -> int:
+        """How many requests, each with times of its own, were sent at once; 1 where rows share one time."""
+        return max((len(sample.rows_ns or ()) for sample in self.samples), default=1) or 1
+
+    @property
     def startup_ns(self) -> int:
         """Time until the strategy could answer, all phases together."""
         return sum(phase.duration_ns for phase in self.startup)

@@ -1,4 +1,4 @@
-"""Owns one timed request: what was sent, what streamed back, and the times in between."""
+"""Owns one timed call, of one request or of several sent together: what streamed back, and the times in between."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -48,6 +48,10 @@ class Sample:
     slowest row has it. `tokens[i]` is how many tokens of one row came with it. `device_ns[i]` is the device's own
     time for that step, `None` where no device took part. `block` numbers the run of samples it was taken in. `sent_ns`
     is when it was sent, on the clock of the monitor's readings; `None` in samples of a time without a monitor.
+
+    Where the rows are requests of their own (engines, endpoints), `rows_ns[row]` and `rows_tokens[row]` are the same
+    of each row by itself, all counted from the moment they were sent together; `None` where rows share one time, for a
+    single row, and in samples of an earlier layout.
     """
 
     phase: Phase
@@ -56,10 +60,24 @@ class Sample:
     tokens: tuple[int, ...]
     device_ns: tuple[int, ...] | None = None
     sent_ns: int | None = field(default=None, metadata={ADDED_LATER: True})
+    rows_ns: tuple[tuple[int, ...], ...] | None = field(default=None, metadata={ADDED_LATER: True})
+    rows_tokens: tuple[tuple[int, ...], ...] | None = field(default=None, metadata={ADDED_LATER: True})
 
     def __post_init__(self) -> None:
-        if not self.arrivals_ns or len(self.tokens) != len(self.arrivals_ns):
+        times, tokens = self.rows_ns or (), self.rows_tokens or ()
+        events = zip((self.arrivals_ns, *times), (self.tokens, *tokens), strict=False)
+        if len(times) != len(tokens) or any(not a or len(a) != len(t) for a, t in events):
             raise ValueError("a sample needs one token count per arrival, and at least one arrival")
+
+    @property
+    def requests(self) -> tuple["Sample", ...]:
+        """Each request of its own as a sample; the sample itself where its rows share one time."""
+        if not self.rows_ns or not self.rows_tokens:
+            return (self,)
+        return tuple(
+            Sample(phase=self.phase, block=self.block, arrivals_ns=times_ns, tokens=tokens, sent_ns=self.sent_ns)
+            for times_ns, tokens in zip(self.rows_ns, self.rows_tokens, strict=True)
+        )
 
     @property
     def ttft_ns(self) -> int:

@@ -7,7 +7,6 @@ import gc
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import groupby
 
 import numpy as np
 
@@ -15,13 +14,22 @@ from perfsuite.core.errors import DeviceLostError, PerfsuiteError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.options import MeasureOptions
 from perfsuite.core.sample import Chunk, Failure, Phase, Request, Sample
+from perfsuite.measure.arrivals import answer_problem, arrivals, rows_of
 from perfsuite.measure.canary import Canaries, Readings, beside
 from perfsuite.measure.clock import Clock
 from perfsuite.measure.fault import device_fault, loss_told, lost
 from perfsuite.measure.prompts import draw_request
 from perfsuite.measure.session import Progress
 from perfsuite.measure.slowdown import slowed
-from perfsuite.measure.strategy import CountsTokens, KnowsPeaks, PreparesRequests, RunsElsewhere, Strategy, TimesDevice
+from perfsuite.measure.strategy import (
+    Ability,
+    CountsTokens,
+    KnowsPeaks,
+    PreparesRequests,
+    RunsElsewhere,
+    Strategy,
+    TimesDevice,
+)
 from perfsuite.measure.take import CellTake
 from perfsuite.measure.watch import Watcher
 
@@ -174,9 +182,17 @@ class Recorder:
         if problem:
             take.failures.append(Failure(stage="answer", message=problem))
             return
-        arrivals_ns, tokens = arrivals(start_ns, stamps, len(request.prompts), counts)
+        rows = len(request.prompts)
+        arrivals_ns, tokens = arrivals(start_ns, stamps, rows, counts)
+        has_requests = Ability.CONCURRENCY in self._strategy.abilities
         sample = Sample(
-            phase=phase, block=block, arrivals_ns=arrivals_ns, tokens=tokens, device_ns=device_ns, sent_ns=start_ns
+            phase=phase,
+            block=block,
+            arrivals_ns=arrivals_ns,
+            tokens=tokens,
+            device_ns=device_ns,
+            sent_ns=start_ns,
+            **(rows_of(start_ns, stamps, rows, counts) if has_requests else {}),
         )
         (take.warmups if block == WARMUP_BLOCK else take.samples).append(sample)
 
@@ -213,51 +229,6 @@ def _garbage_collection_paused() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-Counts = tuple[int, ...] | None
-"""How many tokens each chunk held, where their ids do not say it."""
-
-
-def arrivals(
-    start_ns: int, stamps: list[tuple[int, Chunk]], rows: int, counts: Counts = None
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Times since `start_ns` of the events, and the tokens of one row that came with each.
-
-    With a batch a token has arrived when the slowest row has it; tokens that arrive at one instant are one event.
-    """
-    times: list[list[int]] = [[] for _ in range(rows)]
-    for (stamp_ns, chunk), count in zip(stamps, _held(stamps, counts), strict=True):
-        times[chunk.row].extend([stamp_ns - start_ns] * count)
-    slowest = [max(row_times) for row_times in zip(*times, strict=True)]
-    events = [(time_ns, len(list(group))) for time_ns, group in groupby(slowest)]
-    return tuple(time_ns for time_ns, _ in events), tuple(count for _, count in events)
-
-
-def _held(stamps: list[tuple[int, Chunk]], counts: Counts) -> tuple[int, ...]:
-    return tuple(len(chunk.token_ids) for _, chunk in stamps) if counts is None else counts
-
-
-def answer_problem(
-    stamps: list[tuple[int, Chunk]], request: Request, vocabulary: int, counts: Counts = None
-) -> str | None:
-    """What is wrong with the answer: a row without its tokens, an id the model does not have; `None` if nothing."""
-    held = _held(stamps, counts)
-    if len(held) != len(stamps):
-        return f"the tokens of {len(held)} chunks were counted where {len(stamps)} came"
-    given = [0] * len(request.prompts)
-    for (_, chunk), count in zip(stamps, held, strict=True):
-        if not 0 <= chunk.row < len(given):
-            return f"a chunk came for row {chunk.row} of a batch of {len(given)}"
-        wrong = [token for token in chunk.token_ids if not 0 <= token < vocabulary]
-        if wrong:
-            return f"token id {wrong[0]} is outside the vocabulary of {vocabulary}"
-        given[chunk.row] += count
-    short = [(row, count) for row, count in enumerate(given) if count != request.output_tokens]
-    if short:
-        row, count = short[0]
-        return f"row {row} gave {count} tokens where {request.output_tokens} were asked for"
-    return None
 
 
 def one_line(error: BaseException) -> str:

@@ -32,7 +32,7 @@ def cell_line(recording: Recording) -> str:
     times = SERIES["ttft"].values(recording)
     told = []
     if times:
-        middle = summarize(times).p50
+        middle = summarize(times, together=recording.together).p50
         told += [_level(middle.value or 0.0, middle.half_width), f"n={len(times)}"]
     if recording.set_aside:
         told.append(f"{counted(len(recording.set_aside), 'sample')} set aside")

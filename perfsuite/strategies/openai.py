@@ -38,7 +38,7 @@ class OpenAIStrategy:
     """The rows of a batch are requests that are sent at once; prompts are token ids where the server takes them."""
 
     name = "openai"
-    abilities: frozenset[Ability] = UNKNOWN.abilities | {Ability.BATCH}
+    abilities: frozenset[Ability] = UNKNOWN.abilities | {Ability.BATCH, Ability.CONCURRENCY}
     place = "an endpoint"
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class OpenAIStrategy:
             else endpoint.get_from_root("/openapi.json")
         )
         self._server = recognized(models, openapi)
-        self.abilities = self._server.abilities | {Ability.BATCH}
+        self.abilities = self._server.abilities | {Ability.BATCH, Ability.CONCURRENCY}
         version = endpoint.get_from_root("/version") if self._server.lists_all else None
         self._version = str(version.get("version")) if isinstance(version, dict) and version.get("version") else None
         known = {str(entry.get("id")): dict(entry) for entry in entries(models)}

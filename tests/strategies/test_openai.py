@@ -115,11 +115,11 @@ def test_greedy_is_temperature_0_and_an_end_of_sequence_can_be_allowed(server, f
 
 
 def test_abilities_are_those_of_the_server_found(server, folder):
-    assert OpenAIStrategy().abilities == {Ability.TEMPERATURE, Ability.TOP_P, Ability.BATCH}
+    assert OpenAIStrategy().abilities == {Ability.TEMPERATURE, Ability.TOP_P, Ability.BATCH, Ability.CONCURRENCY}
     for owner, lacking in (("vllm", set()), ("sglang", {Ability.SEED}), ("tensorrt_llm", {Ability.REPETITION_PENALTY})):
         server.pages["/v1/models"] = models("served", owner=owner)
         with live(server, folder) as strategy:
-            assert strategy.abilities == (ALL_SAMPLING - lacking) | {Ability.BATCH}
+            assert strategy.abilities == (ALL_SAMPLING - lacking) | {Ability.BATCH, Ability.CONCURRENCY}
 
 
 def test_an_unknown_server_is_asked_openais_fields_only(server, folder):
@@ -152,7 +152,7 @@ def test_transformers_serve_is_told_by_its_paths_and_asked_in_its_way(server, fo
     server.completions = lambda asked: Reply(pieces=(chunk("a", "length", usage=usage(1, len(asked.body["prompt"]))),))
     with live(server, folder) as strategy:
         list(strategy.stream(request(1)))
-        assert strategy.abilities == ALL_SAMPLING | {Ability.BATCH}
+        assert strategy.abilities == ALL_SAMPLING | {Ability.BATCH, Ability.CONCURRENCY}
     assert json.loads(server.last["generation_config"]) == {
         "do_sample": True,
         "repetition_penalty": 1.2,
