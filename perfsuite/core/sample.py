@@ -131,8 +131,10 @@ class Failure:
     """A request, or a whole cell, that broke: counted and shown, never a latency of zero.
 
     `stage` is where: 'open', 'warm-up', 'measure', 'answer' (the wrong number of tokens, an id outside the
-    vocabulary) or 'worker' (the process died).
+    vocabulary) or 'worker' (the process died). `phase` is the kind of request that broke; `None` for what was none, and
+    in failures of an earlier layout.
     """
 
     stage: str
     message: str
+    phase: Phase | None = field(default=None, metadata={ADDED_LATER: True})

@@ -176,11 +176,11 @@ class Recorder:
             fault = device_fault(error)
             if fault is not None:
                 raise DeviceLostError(fault) from error
-            take.failures.append(Failure(stage=stage, message=one_line(error)))
+            take.failures.append(Failure(stage=stage, message=one_line(error), phase=phase))
             return
         problem = answer_problem(stamps, request, self._vocabulary, counts)
         if problem:
-            take.failures.append(Failure(stage="answer", message=problem))
+            take.failures.append(Failure(stage="answer", message=problem, phase=phase))
             return
         rows = len(request.prompts)
         arrivals_ns, tokens = arrivals(start_ns, stamps, rows, counts)

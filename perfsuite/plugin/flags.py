@@ -73,6 +73,12 @@ VALUES = (
         "slowdowns that must not get through, laid over the default; 'METRIC=off' takes one out",
         "LIST",
     ),
+    Flag(
+        "goodput",
+        "",
+        "tell how many requests kept to these times: 'ttft:50ms,tpot:10ms,e2e:1s', any of the three",
+        "LIST",
+    ),
     Flag("baseline_dir", "baselines", "folder of the stored baselines, from the root folder", "DIR"),
     Flag(
         "engine_dir",

@@ -23,6 +23,7 @@ from perfsuite.core.options import (
     parse_tolerances,
 )
 from perfsuite.core.recording import ENVIRONMENT_KEYS
+from perfsuite.core.throughput import parse_objectives
 from perfsuite.core.units import parse_duration
 from perfsuite.core.workload import ModelSpec, SamplingParams
 from perfsuite.plugin.reader import FLAGS, Reader
@@ -124,6 +125,7 @@ def _options(reader: Reader, strategies: tuple[str, ...], save_baseline: bool) -
         measure=_measure(reader),
         gate=_gate(reader, save_baseline),
         save_baseline=save_baseline,
+        objectives=parse_objectives(reader.text("goodput"), where=where["goodput"]),
     )
 
 

@@ -19,6 +19,7 @@ from perfsuite.report.observations import observations
 from perfsuite.report.passages import passages
 from perfsuite.report.sampling import sampling
 from perfsuite.report.selftest import selftest
+from perfsuite.report.throughput import throughput
 from perfsuite.report.verdicts import Commands
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def write_summary(reporter: "TerminalReporter", campaign: Campaign) -> None:
     verbose = reporter.config.getoption("verbose", default=0) >= 0
     if verbose:
         _write(reporter, terminal.tables(recordings))
+        _write(reporter, throughput(recordings, campaign.options.objectives))
         _write(reporter, terminal.comparison(recordings))
     if campaign.options.save_baseline:
         _write(reporter, _saved_lines(campaign))

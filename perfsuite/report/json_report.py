@@ -15,14 +15,16 @@ from perfsuite.core.options import Options
 from perfsuite.core.recording import Recording
 from perfsuite.core.resources import RESOURCES
 from perfsuite.core.summary import Summary
+from perfsuite.core.throughput import Objective, goodput_of, throughput_of
 from perfsuite.core.verdict import Judgement
 from perfsuite.disk import explain, try_writing, write_whole
 from perfsuite.report.achieved import achieved, roofline_of
 from perfsuite.report.rows import pooled
 
-SCHEMA = 5
-"""Number of the report's layout. 4 lacked `used` and `findings` in cells and `monitoring` in recordings, 3 `drifts` in
-cells, 2 `roofline` in cells and recordings."""
+SCHEMA = 6
+"""Number of the report's layout. 5 lacked `throughput` and `goodput` in cells and the times of requests in samples,
+4 `used` and `findings` in cells and `monitoring` in recordings, 3 `drifts` in cells, 2 `roofline` in cells and
+recordings."""
 
 
 def document(
@@ -36,8 +38,9 @@ def document(
 
     Each cell has its recordings, raw samples and all, a summary per series over the sessions' pooled samples, its
     verdicts, and its roofline: the best limits of its sessions, the floor of each latency, and floor / P50 as
-    `achieved`; null where no limits are known. `used` is memory (bytes) and energy (joules per token) of each session
-    that knows it, `findings` what disturbed the machine. `drifts` are warnings and no part of a verdict.
+    `achieved`; null where no limits are known. `throughput` and `goodput` are null where there is nothing to tell.
+    `used` is memory (bytes), energy (joules per token) and throughput (tokens per second) of each session that knows
+    it, `findings` what disturbed the machine. `drifts` are warnings and no part of a verdict.
     """
     cells = dict.fromkeys((*(r.cell for r in recordings), *(judgement.cell for judgement in judgements)))
     return {
@@ -46,7 +49,10 @@ def document(
         "options": _options(options),
         "notes": list(notes),
         "cells": [
-            {**_cell(cell, recordings, judgements), "drifts": [_drift(drift) for drift in drifts if drift.cell == cell]}
+            {
+                **_cell(cell, recordings, judgements, options.objectives),
+                "drifts": [_drift(drift) for drift in drifts if drift.cell == cell],
+            }
             for cell in cells
         ],
     }
@@ -72,7 +78,9 @@ def check_writable(path: Path) -> None:
         ) from error
 
 
-def _cell(cell: Cell, recordings: Sequence[Recording], judgements: Sequence[Judgement]) -> dict[str, Any]:
+def _cell(
+    cell: Cell, recordings: Sequence[Recording], judgements: Sequence[Judgement], objectives: Sequence[Objective]
+) -> dict[str, Any]:
     own = [recording for recording in recordings if recording.cell == cell]
     summaries = pooled(own)
     return {
@@ -82,6 +90,8 @@ def _cell(cell: Cell, recordings: Sequence[Recording], judgements: Sequence[Judg
         "summaries": encode(summaries),
         "roofline": _roofline(own, summaries),
         "verdicts": [encode(verdict) for judged in judgements if judged.cell == cell for verdict in judged.all],
+        "throughput": encode(throughput_of(own)),
+        "goodput": encode(goodput_of(own, objectives)),
         "used": {name: resource.values(own) for name, resource in RESOURCES.items()},
         "findings": [
             {"session": recording.session, **encode(finding)}

@@ -38,6 +38,9 @@ from perfsuite.report.rows import RecordingsByCell, Row, grouped, rows_of, shape
 
 LEGEND = "± is half of the 95 % interval of P50 (order statistics); the samples of all sessions of a cell are pooled"
 MEDIANS = "P50, ms"
+TOGETHER_LEGEND = (
+    "times of requests sent together are each one's own; n counts requests, intervals and sample floors calls"
+)
 DEVICE_LEGEND = "device is TTFT by the device's own clock"
 
 
@@ -50,9 +53,13 @@ def tables(recordings: RecordingsByCell) -> tuple[Line, ...]:
 
 
 def _legend(rows: Sequence[Row]) -> tuple[Line, ...]:
-    times_device = any("ttft_device" in row.summaries for row in rows)
-    texts = (LEGEND, *([DEVICE_LEGEND] if times_device else []), *([ACHIEVED_LEGEND] if limits_lines(rows) else []))
-    return tuple(map(Line, texts))
+    texts = {
+        LEGEND: True,
+        DEVICE_LEGEND: any("ttft_device" in row.summaries for row in rows),
+        TOGETHER_LEGEND: any(recording.together > 1 for recording in recordings_of(rows)),
+        ACHIEVED_LEGEND: bool(limits_lines(rows)),
+    }
+    return tuple(Line(text) for text, is_shown in texts.items() if is_shown)
 
 
 def _latency_table(rows: Sequence[Row]) -> tuple[Line, ...]:
