@@ -6,6 +6,9 @@ from enum import Enum
 from perfsuite.core.codec import ADDED_LATER
 from perfsuite.core.workload import SamplingParams
 
+ROW_STEP = 2**33
+"""Between the seeds of rows; requests that follow each other have seeds much closer to each other than this."""
+
 
 class Phase(Enum):
     """What a request was made for: TTFT comes from one-token requests, so that hundreds are cheap."""
@@ -22,6 +25,10 @@ class Request:
     output_tokens: int
     sampling: SamplingParams
     ignore_eos: bool = True
+
+    def seed_of(self, row: int) -> int:
+        """The seed of a row that is sent as a request of its own; rows that shared one would draw alike."""
+        return (self.sampling.seed + row * ROW_STEP) % 2**63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ from perfsuite.measure.allowance import Allowance
 from perfsuite.measure.clock import Clock
 from perfsuite.measure.inquiry import Effort
 from perfsuite.measure.sampling import check_sampling
-from perfsuite.measure.strategy import Ability, ExposesLogits, Strategy
+from perfsuite.measure.standard import standard_of
+from perfsuite.measure.strategy import Ability, Strategy
 from perfsuite.measure.telling import telling_prompts
 
 PARAMETERS = (
@@ -27,6 +28,8 @@ PARAMETERS = (
 trained model hardly ever draws the tokens whose logits are negative."""
 PLAIN = SamplingParams()
 """Where every token is possible it shows best whether steps are independent."""
+HOTTEST = 2.0
+"""Engines and servers take no temperature above this (vLLM's SamplingParams, OpenAI's API)."""
 REQUESTS = 256
 ROWS_OF_ANSWERS = 24
 """Full answers asked for at most, all rows counted."""
@@ -85,7 +88,11 @@ def _look_again(
 def _check(
     strategy: Strategy, workload: Workload, effort: Effort, wanted: frozenset[str] = frozenset()
 ) -> SamplingCheck:
-    if not isinstance(strategy, ExposesLogits) or workload.sampling.is_greedy:
+    standard = standard_of(strategy)
+    if not isinstance(standard, str) and not standard.is_own:
+        cooler = min(workload.sampling.temperature, HOTTEST)
+        workload = replace(workload, sampling=replace(workload.sampling, temperature=cooler))
+    if isinstance(standard, str) or workload.sampling.is_greedy:
         return check_sampling(strategy, workload, effort)
-    prompts = telling_prompts(strategy, strategy.facts(), workload, wanted)
+    prompts = telling_prompts(standard, strategy.facts().vocabulary, workload, wanted)
     return check_sampling(strategy, workload, effort, prompts)

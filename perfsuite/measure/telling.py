@@ -8,8 +8,9 @@ from perfsuite.core.boundaries import Floats
 from perfsuite.core.draws import tally
 from perfsuite.core.oracle import Context
 from perfsuite.core.rounding import precision_of
-from perfsuite.core.workload import ModelFacts, Workload
-from perfsuite.measure.strategy import ExposesLogits, Prompts
+from perfsuite.core.workload import Workload
+from perfsuite.measure.standard import Standard
+from perfsuite.measure.strategy import Prompts
 
 CANDIDATES = 24
 LIKELY = 12
@@ -18,7 +19,7 @@ ENOUGH = 0.05
 
 
 def telling_prompts(
-    strategy: ExposesLogits, facts: ModelFacts, workload: Workload, wanted: frozenset[str] = frozenset()
+    standard: Standard, vocabulary: int, workload: Workload, wanted: frozenset[str] = frozenset()
 ) -> Prompts:
     """Two prompts in turn over the batch, of those tried the ones whose next tokens tell most misreadings apart.
 
@@ -28,17 +29,23 @@ def telling_prompts(
     logits are no numbers.
     """
     draw = np.random.default_rng([workload.seed, CANDIDATES])
-    prompts = of_any_ids = draw.integers(0, facts.vocabulary, size=(CANDIDATES, workload.prompt_tokens))
+    prompts = of_any_ids = draw.integers(0, vocabulary, size=(CANDIDATES, workload.prompt_tokens))
     for _ in range(2):
-        likely = np.argsort(-_logits_one_by_one(strategy, prompts), axis=1)[:, :LIKELY]
+        likely = np.argsort(-_logits_one_by_one(standard, prompts), axis=1)[:, :LIKELY]
         prompts = np.array([_arranged(draw.permutation(row), workload.prompt_tokens) for row in likely])
-    rows = _logits_one_by_one(strategy, prompts)
+    rows = _logits_one_by_one(standard, prompts)
     if check_logits(rows):
         return ()
     asked = [tuple(prompt) for prompt in prompts.tolist()]
-    precision = precision_of(facts.dtype, rows, facts.layers, same_pass=True)
+    precision = precision_of(standard.dtype, rows, standard.layers, same_pass=standard.is_own)
     contexts = (
-        Context(logits=row, params=workload.sampling, prompt=prompt, precision=precision)
+        Context(
+            logits=row,
+            params=workload.sampling,
+            prompt=prompt,
+            precision=precision,
+            unseen=standard.unseen(rows.shape[1]),
+        )
         for row, prompt in zip(rows, asked, strict=True)
     )
     scores = [_told(context, wanted) for context in contexts]
@@ -55,9 +62,8 @@ def _arranged(ids: NDArray[np.int64], length: int) -> NDArray[np.int64]:
     return np.append(body, ids[-1])
 
 
-def _logits_one_by_one(strategy: ExposesLogits, prompts: NDArray[np.int64]) -> Floats:
-    rows = [np.asarray(strategy.next_token_logits((tuple(prompt),)))[0] for prompt in prompts.tolist()]
-    return np.array(rows, dtype=np.float64)
+def _logits_one_by_one(standard: Standard, prompts: NDArray[np.int64]) -> Floats:
+    return np.array([standard.read((tuple(prompt),))[0] for prompt in prompts.tolist()])
 
 
 def _told(context: Context, wanted: frozenset[str]) -> float:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from perfsuite.core.draws import tally
 from perfsuite.core.oracle import Context
 from perfsuite.core.workload import SamplingParams, Workload
+from perfsuite.measure.standard import standard_of
 from perfsuite.measure.telling import telling_prompts
 from tests import sampled
 
@@ -24,7 +25,7 @@ def test_what_is_wanted_shows_at_the_prompts_chosen_for_it() -> None:
     for seed in range(5):
         for name in ("top-k keeps one token too few", "the penalty leaves the last id out"):
             wanted = frozenset({name})
-            (prompt,) = telling_prompts(strategy, strategy.facts(), replace(WORKLOAD, seed=seed), wanted)
+            (prompt,) = telling_prompts(standard_of(strategy), sampled.VOCABULARY, replace(WORKLOAD, seed=seed), wanted)
             assert nats(prompt, name) >= 0.005
 
 
@@ -32,7 +33,7 @@ def test_what_no_first_token_shows_is_looked_for_behind_ids_of_any_kind() -> Non
     strategy = sampled.Sampled()
     later = frozenset({"the penalty falls on the prompt alone"})
     plain, other = (
-        telling_prompts(strategy, strategy.facts(), replace(WORKLOAD, batch_size=2), wanted)
+        telling_prompts(standard_of(strategy), sampled.VOCABULARY, replace(WORKLOAD, batch_size=2), wanted)
         for wanted in (frozenset(), later)
     )
     assert plain != other
