@@ -151,7 +151,7 @@ def test_its_first_tokens_are_held_against_eager_on_the_same_weights(served, kin
         found = check_sampling(live, DRAWN, Effort(requests=24))
     assert found.not_checked is None
     assert (found.problems == ()) is is_right
-    assert "top-k is ignored" in found.told or not is_right
+    assert "top-p is ignored" in found.told or not is_right
 
 
 def test_a_prompt_whose_ids_can_be_written_is_sent_as_these_very_ids(strategy):

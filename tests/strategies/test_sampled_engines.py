@@ -28,7 +28,7 @@ SHOWING = {
     "temperature": SamplingParams(temperature=0.2),
     "top_k": SamplingParams(top_k=2),
     "top_p": SamplingParams(top_p=0.2),
-    "repetition_penalty": SamplingParams(repetition_penalty=8.0),
+    "repetition_penalty": EVERYTHING,
     "seed": SamplingParams(temperature=2.0),
 }
 """Under what each shows soon if it is ignored."""
