@@ -152,6 +152,8 @@ def _run(place: _Place, command: list[str], folder: Path) -> str:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        words = next((line for line in lines if line.startswith(("ERROR: ", "error: "))), lines[-1] if lines else "no word")
+        words = next(
+            (line for line in lines if line.startswith(("ERROR: ", "error: "))), lines[-1] if lines else "no word"
+        )
         raise OptionError(f"{place.where}: its environment does not build: {words}")
     return done.stdout

@@ -17,19 +17,23 @@ QUIET = ("-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false")
 
 
 class GitError(OptionError):
-    """Git refused; the text is its own last line."""
+    """Git refused; the text is its own last line, `output` all that it said."""
+
+    output = ""
 
 
 def git(folder: Path, *arguments: str) -> str:
     """What git printed, run in `folder`; GitError if it refuses or is not there."""
     command = ["git", "-C", str(folder), *QUIET, *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
     except OSError as error:
         raise GitError(f"git cannot be run: {error.strerror}") from error
     if done.returncode:
         lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        raise GitError(lines[-1] if lines else f"git {arguments[0]} ended with {done.returncode}")
+        refused = GitError(lines[-1] if lines else f"git {arguments[0]} ended with {done.returncode}")
+        refused.output = done.stdout + done.stderr
+        raise refused
     return done.stdout.strip()
 
 

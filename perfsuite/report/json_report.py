@@ -19,10 +19,11 @@ from perfsuite.core.verdict import Judgement
 from perfsuite.disk import explain, try_writing, write_whole
 from perfsuite.report.achieved import achieved, roofline_of
 from perfsuite.report.rows import pooled
+from perfsuite.report.twin import Row
 
-SCHEMA = 5
-"""Number of the report's layout. 4 lacked `used` and `findings` in cells and `monitoring` in recordings, 3 `drifts` in
-cells, 2 `roofline` in cells and recordings."""
+SCHEMA = 6
+"""Number of the report's layout. 5 lacked `twin` in cells, 4 `used` and `findings` in cells and `monitoring` in
+recordings, 3 `drifts` in cells, 2 `roofline` in cells and recordings."""
 
 
 def document(
@@ -31,13 +32,16 @@ def document(
     judgements: Sequence[Judgement],
     notes: Sequence[str] = (),
     drifts: Sequence[Drift] = (),
+    *,
+    twin: Sequence[Row] = (),
 ) -> dict[str, Any]:
     """Plain JSON data; durations are nanoseconds.
 
     Each cell has its recordings, raw samples and all, a summary per series over the sessions' pooled samples, its
     verdicts, and its roofline: the best limits of its sessions, the floor of each latency, and floor / P50 as
     `achieved`; null where no limits are known. `used` is memory (bytes) and energy (joules per token) of each session
-    that knows it, `findings` what disturbed the machine. `drifts` are warnings and no part of a verdict.
+    that knows it, `findings` what disturbed the machine. `drifts` are warnings and no part of a verdict. `twin` is by
+    metric what was found in turns: the verdict (levels in nanoseconds, ratio less one), the arm bias, how many pairs.
     """
     cells = dict.fromkeys((*(r.cell for r in recordings), *(judgement.cell for judgement in judgements)))
     return {
@@ -46,7 +50,11 @@ def document(
         "options": _options(options),
         "notes": list(notes),
         "cells": [
-            {**_cell(cell, recordings, judgements), "drifts": [_drift(drift) for drift in drifts if drift.cell == cell]}
+            {
+                **_cell(cell, recordings, judgements),
+                "drifts": [_drift(drift) for drift in drifts if drift.cell == cell],
+                "twin": {row.verdict.metric: _twin(row) for row in twin if row.cell == cell},
+            }
             for cell in cells
         ],
     }
@@ -95,6 +103,11 @@ def _cell(cell: Cell, recordings: Sequence[Recording], judgements: Sequence[Judg
 def _drift(drift: Drift) -> dict[str, Any]:
     """Its cell stands around it."""
     return {name: value for name, value in encode(drift).items() if name != "cell"}
+
+
+def _twin(row: Row) -> dict[str, Any]:
+    turns = "whole sessions" if row.is_apart else "blocks"
+    return {"verdict": encode(row.verdict), "bias": encode(row.bias), "pairs": row.pairs, "turns": turns}
 
 
 def _roofline(own: Sequence[Recording], summaries: Mapping[str, Summary]) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ CELL = make_cell()
 
 def test_a_report_says_who_wrote_it() -> None:
     report = document(Options(), (), (), ("stored but not measured in this run: eager/tiny/p1-o1",))
-    assert (report["schema"], report["perfsuite"]) == (5, perfsuite.__version__)
+    assert (report["schema"], report["perfsuite"]) == (6, perfsuite.__version__)
     assert report["notes"] == ["stored but not measured in this run: eager/tiny/p1-o1"]
 
 
