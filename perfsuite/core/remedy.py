@@ -107,7 +107,7 @@ def _larger_baseline(contrast: Contrast, rule: Rule) -> list[str]:
     for m in range(contrast.m + 1, MOST_BASELINE_SESSIONS + 1):
         if _decides(enlarged(contrast, rule, m=m, k=k), rule):
             candidates = f" and {k} candidate sessions" if k > contrast.k else ""
-            return [f"{m} baseline sessions ({contrast.m} now){candidates}"]
+            return [f"{m} {'A/A' if rule.in_turns else 'baseline'} sessions ({contrast.m} now){candidates}"]
     return []
 
 
@@ -126,8 +126,8 @@ def _gateable(contrast: Contrast, rule: Rule) -> float:
 def _tolerance_remedy(tolerance: float, rule: Rule) -> str:
     options = [f"a tolerance of {_percent(tolerance)}"] if tolerance <= 1 else []
     options.append("a quieter machine")
-    if not rule.statistic.is_tail:
-        options.append("both versions in turns (--perf-against, planned)")
+    if not (rule.statistic.is_tail or rule.in_turns):
+        options.append("both versions in turns (--perf-against REF, docs/twin.md)")
     return " or ".join(options)
 
 

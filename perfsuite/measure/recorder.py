@@ -31,6 +31,7 @@ from perfsuite.measure.strategy import (
     TimesDevice,
 )
 from perfsuite.measure.take import CellTake
+from perfsuite.measure.turns import Turns
 from perfsuite.measure.watch import Watcher
 
 WARMUP_BLOCK = -1
@@ -49,15 +50,18 @@ class Recorder:
         options: MeasureOptions,
         report: Callable[[Progress], None],
         watcher: Watcher | None = None,
+        *,
+        turns: Turns | None = None,
     ) -> None:
         self._strategy = strategy
         self._clock = clock
         self._options = options
         self._report = report
         self._watcher = watcher
+        self._turns = turns
         self._vocabulary = strategy.facts().vocabulary
         self._salt = 1 + secrets.randbits(32) if isinstance(strategy, RunsElsewhere) else 0
-        self._canaries = Canaries(strategy, clock)
+        self._canaries = Canaries(strategy, clock) if turns is None else None
         self._current: CellTake | None = None
         self.lost: str | None = None
         waits = options.injected_slowdown and not options.slow_device
@@ -101,7 +105,7 @@ class Recorder:
 
     def _read_canaries(self) -> Readings:
         with loss_told():
-            return self._canaries.read()
+            return self._canaries.read() if self._canaries is not None else {}
 
     def _measure_in_turn(self, takes: tuple[CellTake, ...], order: np.random.Generator, blocks: int) -> None:
         self._read_canaries()  # cold caches and first kernels
@@ -114,7 +118,21 @@ class Recorder:
                     stage="measure", cell=index, done=done, total=total, p50_ns=level.value, half_ns=level.half_width
                 )
                 self._begin(takes[index], told)
+                self._take_turn(takes[index], block)
                 before = self._take_block(takes[index], block, self._shares(block, blocks), before)
+        self._take_turn()
+
+    def _take_turn(self, take: CellTake | None = None, block: int = 0) -> None:
+        """Where another session shares the machine, wait until it rests; the first request after that does not count.
+
+        The last turn of a session, without a take, is for what follows the samples.
+        """
+        if self._turns is None:
+            return
+        self._turns.take()
+        if take is not None:
+            beyond = 1 + self._options.warmup + self._options.samples + self._options.decode_samples
+            self._take(take, Phase.PREFILL, beyond + block, WARMUP_BLOCK)
 
     def _shares(self, block: int, blocks: int) -> dict[Phase, range]:
         """The indices of the samples of each kind that this block takes."""

@@ -27,6 +27,8 @@ from perfsuite.plugin.selftest import gated_of, prove
 from perfsuite.plugin.sessions import Sessions
 from perfsuite.plugin.settings import Settings
 from perfsuite.plugin.shelf import Shelf
+from perfsuite.plugin.twin import Twin, doubts
+from perfsuite.plugin.twin_run import comparison, headline, unjudged
 from perfsuite.report import json_report
 
 BUDGET_FACTOR = 4
@@ -43,10 +45,12 @@ class Campaign:
         self.bench = Bench(self.shelf, settings.options, argv, self.recordings)
         self.is_interrupted = False
         self.selftest: SelfTest | None = None
+        self.bisected: str | None = None
         self._display = display
         self._compared: frozenset[Cell] = frozenset()
         self._sessions: Sessions | None = None
         self._live: dict[Arm, tuple[Arm, list[Workload]]] = {}
+        self.twin: Twin | None = None
         self._notes: list[str] = []
         self._check_writable()
 
@@ -56,16 +60,12 @@ class Campaign:
 
     @property
     def headline(self) -> str:
-        """What a run measures, in one line."""
-        models = ", ".join(model.name for model in self.options.models)
-        doing = "saving baselines in" if self.options.save_baseline else "judging by the baselines in"
-        return (
-            f"perfsuite: {', '.join(self.options.strategies)} on {models}, {doing} {self.settings.baseline_dir.name}/"
-        )
+        return headline(self.settings)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*self._notes, *(self._sessions.notes if self._sessions else ()))))
+        beside = (each.notes for each in (self._sessions, self.twin) if each)
+        return tuple(dict.fromkeys((*self._notes, *(note for notes in beside for note in notes))))
 
     def note(self, text: str) -> None:
         """Have `text` said at the end of the run."""
@@ -77,10 +77,14 @@ class Campaign:
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        return self._sessions.cells if self._sessions else ()
+        if self._sessions:
+            return self._sessions.cells
+        return self.twin.cells if self.twin else ()
 
     def recordings(self, cell: Cell) -> tuple[Recording, ...]:
-        return self._sessions.of(cell) if self._sessions else ()
+        if self._sessions:
+            return self._sessions.of(cell)
+        return self.twin.recordings(cell) if self.twin else ()
 
     def problem(self, cell: Cell) -> str | None:
         """Why the numbers of a cell may not be believed; `None` if they may."""
@@ -129,19 +133,48 @@ class Campaign:
             return
         _check_distinct(cells)
         self._warn_of_few_sessions()
+        try:
+            if self.settings.twin.replaces_baseline:
+                self._measure_in_turns((*self.bench.gated, *unjudged(asks, self.bench.gated)))
+            else:
+                self._measure_alone(cells)
+        except KeyboardInterrupt:
+            self.is_interrupted = True
+            if self._sessions:
+                self._load_baselines()
+            raise
+
+    def _measure_alone(self, cells: tuple[Cell, ...]) -> None:
         if self.options.save_baseline:
             self.shelf.check_writable(cells)
         self._sessions = Sessions(self.settings, self._display, cells, self.argv, self._workloads_beside)
-        try:
-            self._measure_to_the_end(self._sessions)
-            if self.settings.selftest:
-                self._prove_gate()
-        except KeyboardInterrupt:
-            self.is_interrupted = True
-            self._load_baselines()
-            raise
+        self._measure_to_the_end(self._sessions)
+        if self.settings.twin.confirm:
+            self._confirm()
+        if self.settings.selftest:
+            self._prove_gate()
         if not self.shelf.errors:
             self._sessions.finish()
+
+    def _measure_in_turns(self, asks: tuple[Ask, ...]) -> None:
+        """Measure these in turns with the old arm; its checkout and all else that is temporary goes again."""
+        decides_all, gates = self.settings.twin.replaces_baseline, self.bench.gates if self._sessions else 0
+        self.bench.gated = () if self.settings.twin.arms else self.bench.gated
+        with comparison(self.settings, self._display, self.argv, self._workloads_beside, self.note) as make:
+            self.twin = make(asks, gates)
+            self.bench.ask_twin(self.twin, decides_all=decides_all)
+            self.twin.measure()
+            self.bench.forget()
+            self.bisected = make.bisect(self.twin) if self.settings.twin.bisects else None
+
+    def _confirm(self) -> None:
+        """Ask the twin about what the baseline doubts; that it cannot be asked is a note and changes no verdict."""
+        doubted = tuple(ask for ask in self.bench.gated if doubts(self.bench.judgement(ask)))
+        try:
+            if doubted:
+                self._measure_in_turns(doubted)
+        except OptionError as error:
+            self._notes.append(str(error))
 
     def _prove_gate(self) -> None:
         """The self-test; that it cannot be made is a note and changes no verdict."""

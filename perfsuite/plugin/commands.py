@@ -5,8 +5,20 @@ from collections.abc import Sequence
 
 from perfsuite.core.matrix import Cell
 
-_SWITCHES = ("--perf", "--save-baseline", "--perf-save-baseline", "--perf-resume", "--perf-selftest", "-q", "-v", "-x")
+_SWITCHES = (
+    "--perf",
+    "--save-baseline",
+    "--perf-save-baseline",
+    "--perf-resume",
+    "--perf-selftest",
+    "--perf-bisect",
+    "-q",
+    "-v",
+    "-x",
+)
 _WITH_VALUE = ("-k", "--perf-json")
+_OF_ONE_RUN = ("--perf-inject-slowdown", "--perf-against", "--perf-confirm-against", "--perf-arms")
+"""What a baseline is saved without."""
 
 
 def reproduce(argv: Sequence[str], cell: Cell) -> str:
@@ -16,13 +28,13 @@ def reproduce(argv: Sequence[str], cell: Cell) -> str:
 
 def save(argv: Sequence[str], cell: Cell) -> str:
     """Record this cell's baseline, without any slowdown that this run injected."""
-    kept = _kept(argv, (*_WITH_VALUE, "--perf-inject-slowdown"))
+    kept = _kept(argv, (*_WITH_VALUE, *_OF_ONE_RUN))
     return shlex.join(["pytest", "--save-baseline", *kept, "-k", f"[{cell.id}"])
 
 
 def save_all(argv: Sequence[str]) -> str:
     """Record the baselines of everything this run measured."""
-    return shlex.join(["pytest", "--save-baseline", *_kept(argv, ("--perf-json", "--perf-inject-slowdown"))])
+    return shlex.join(["pytest", "--save-baseline", *_kept(argv, ("--perf-json", *_OF_ONE_RUN))])
 
 
 def resume(argv: Sequence[str]) -> str:

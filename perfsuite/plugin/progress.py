@@ -33,6 +33,13 @@ class ProgressDisplay:
         reporter: TerminalReporter | None = self._config.pluginmanager.get_plugin("terminalreporter")
         return reporter if self._config.getoption("verbose", default=0) >= 0 else None
 
+    def said(self, text: str) -> None:
+        """A line about what takes time apart from sessions."""
+        reporter = self._reporter
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(text)
+
     def session_began(self, job: SessionJob) -> None:
         self._job, self._began_ns, self._began_measuring_ns = job, self._clock.now_ns(), None
 

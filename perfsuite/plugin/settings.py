@@ -27,6 +27,7 @@ from perfsuite.core.throughput import parse_objectives
 from perfsuite.core.units import parse_duration
 from perfsuite.core.workload import ModelSpec, SamplingParams
 from perfsuite.plugin.reader import FLAGS, Reader
+from perfsuite.plugin.twin_settings import TwinSettings, in_arms, read_twin
 from perfsuite.strategies import references, resolve
 
 PYTESTS_OWN = range(1, 6)
@@ -54,6 +55,7 @@ class Settings:
     append: bool
     update_noise: bool
     selftest: bool
+    twin: TwinSettings
 
     def reference(self, strategy: str) -> str:
         """'module:Class' of a strategy's name; a reference stays itself."""
@@ -67,8 +69,10 @@ def read_settings(config: pytest.Config) -> Settings:
     known = references()
     save_baseline = bool(config.getoption("perf_save_baseline"))
     json_text = reader.text("json")
+    twin = read_twin(reader, config.rootpath, strategies, save_baseline=save_baseline)
+    options, twin = in_arms(_options(reader, strategies, save_baseline), twin)
     return Settings(
-        options=_options(reader, strategies, save_baseline),
+        options=options,
         references=known,
         strategies_were_named="all" not in _names(reader, "strategy"),
         root=config.rootpath,
@@ -80,6 +84,7 @@ def read_settings(config: pytest.Config) -> Settings:
         append=_append(reader, save_baseline),
         update_noise=reader.switch("update_noise") and not save_baseline,
         selftest=_selftest(reader, save_baseline),
+        twin=twin,
     )
 
 

@@ -20,6 +20,7 @@ from perfsuite.report.passages import passages
 from perfsuite.report.sampling import sampling
 from perfsuite.report.selftest import selftest
 from perfsuite.report.throughput import throughput
+from perfsuite.report.twin import twin_table
 from perfsuite.report.verdicts import Commands
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def write_summary(reporter: "TerminalReporter", campaign: Campaign) -> None:
                 campaign.bench.calibrations(), looks=campaign.options.gate.sessions, gates=campaign.bench.gates
             ),
         )
-    elif recordings:
+    elif recordings or campaign.twin:
+        if campaign.twin:
+            _write(reporter, twin_table(campaign.twin.rows(), *campaign.twin.labels))
         _write(reporter, terminal.verdicts(campaign.bench.judgements(), _commands(campaign.argv)))
         _write(reporter, _suspicion_lines(campaign))
         _write(reporter, drifts(campaign.bench.drifts, partial(commands.save, campaign.argv)))
@@ -80,7 +83,11 @@ def _note_lines(campaign: Campaign) -> list[Line]:
         notes += _noise_lines(campaign)
     skipped = dict.fromkeys(campaign.unavailable.values())
     notes += [Line(f"not measured: {reason}", "yellow") for reason in skipped]
-    if campaign.is_interrupted:
+    if campaign.bisected:
+        notes.append(Line(campaign.bisected, "bold"))
+    if campaign.is_interrupted and campaign.settings.twin.replaces_baseline:
+        notes.append(Line("interrupted: every finished twin session is kept in .perfsuite/runs", "bold"))
+    elif campaign.is_interrupted:
         command = commands.resume(campaign.argv)
         notes.append(Line(f"interrupted: every finished session is kept; go on with: {command}", "bold"))
     return notes
@@ -107,7 +114,12 @@ def write_json(campaign: Campaign) -> None:
         return
     recordings = [recording for cell in campaign.cells for recording in campaign.recordings(cell)]
     document = json_report.document(
-        campaign.options, recordings, campaign.bench.judgements(), campaign.notes, campaign.bench.drifts
+        campaign.options,
+        recordings,
+        campaign.bench.judgements(),
+        campaign.notes,
+        campaign.bench.drifts,
+        twin=campaign.twin.rows() if campaign.twin else (),
     )
     try:
         json_report.write(path, document)

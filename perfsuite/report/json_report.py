@@ -20,10 +20,11 @@ from perfsuite.core.verdict import Judgement
 from perfsuite.disk import explain, try_writing, write_whole
 from perfsuite.report.achieved import achieved, roofline_of
 from perfsuite.report.rows import pooled
+from perfsuite.report.twin import Row
 
 SCHEMA = 6
-"""Number of the report's layout. 5 lacked `throughput` and `goodput` in cells and the times of requests in samples,
-4 `used` and `findings` in cells and `monitoring` in recordings, 3 `drifts` in cells, 2 `roofline` in cells and
+"""Number of the report's layout. 5 lacked `twin`, `throughput` and `goodput` in cells and the times of requests in
+samples, 4 `used` and `findings` in cells and `monitoring` in recordings, 3 `drifts` in cells, 2 `roofline` in cells and
 recordings."""
 
 
@@ -33,6 +34,8 @@ def document(
     judgements: Sequence[Judgement],
     notes: Sequence[str] = (),
     drifts: Sequence[Drift] = (),
+    *,
+    twin: Sequence[Row] = (),
 ) -> dict[str, Any]:
     """Plain JSON data; durations are nanoseconds.
 
@@ -40,7 +43,8 @@ def document(
     verdicts, and its roofline: the best limits of its sessions, the floor of each latency, and floor / P50 as
     `achieved`; null where no limits are known. `throughput` and `goodput` are null where there is nothing to tell.
     `used` is memory (bytes), energy (joules per token) and throughput (tokens per second) of each session that knows
-    it, `findings` what disturbed the machine. `drifts` are warnings and no part of a verdict.
+    it, `findings` what disturbed the machine. `drifts` are warnings and no part of a verdict. `twin` is by metric what
+    was found in turns: the verdict (levels in nanoseconds, ratio less one), the arm bias, how many pairs.
     """
     cells = dict.fromkeys((*(r.cell for r in recordings), *(judgement.cell for judgement in judgements)))
     return {
@@ -52,6 +56,7 @@ def document(
             {
                 **_cell(cell, recordings, judgements, options.objectives),
                 "drifts": [_drift(drift) for drift in drifts if drift.cell == cell],
+                "twin": {row.verdict.metric: _twin(row) for row in twin if row.cell == cell},
             }
             for cell in cells
         ],
@@ -105,6 +110,11 @@ def _cell(
 def _drift(drift: Drift) -> dict[str, Any]:
     """Its cell stands around it."""
     return {name: value for name, value in encode(drift).items() if name != "cell"}
+
+
+def _twin(row: Row) -> dict[str, Any]:
+    turns = "whole sessions" if row.is_apart else "blocks"
+    return {"verdict": encode(row.verdict), "bias": encode(row.bias), "pairs": row.pairs, "turns": turns}
 
 
 def _roofline(own: Sequence[Recording], summaries: Mapping[str, Summary]) -> dict[str, Any] | None:

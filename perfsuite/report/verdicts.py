@@ -8,6 +8,7 @@ from itertools import groupby
 from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import SERIES, parse_metric
 from perfsuite.core.resources import RESOURCES
+from perfsuite.core.twin import IN_TURNS
 from perfsuite.core.units import format_change, format_ms, format_percent
 from perfsuite.core.verdict import Interval, Judgement, Outcome, Verdict
 from perfsuite.report.headings import counted
@@ -77,10 +78,12 @@ def _lines(outcome: Outcome, findings: list[Finding], commands: Commands) -> lis
 
 def _failing_lines(outcome: Outcome, findings: list[Finding], commands: Commands) -> list[Line]:
     lines: list[Line] = []
-    for cell, own in groupby(findings, lambda finding: finding.cell):
+    for cell, group in groupby(findings, lambda finding: finding.cell):
+        own = list(group)
         lines += [Line(_text(finding), "red") for finding in own]
         lines += [Line(f"  reproduce: {commands.reproduce(cell)}")]
-        lines += [Line(f"  if it is intended: {commands.save(cell)}")] if outcome is Outcome.REGRESSED else []
+        stored = outcome is Outcome.REGRESSED and any(finding.first.mode != IN_TURNS for finding in own)
+        lines += [Line(f"  if it is intended: {commands.save(cell)}")] if stored else []
     return lines
 
 
@@ -184,8 +187,8 @@ def _sizes(verdict: Verdict) -> str:
 def _basis(verdict: Verdict) -> str:
     """'over graph^0.34', and the change of the raw times, and in cycles, where that makes a difference."""
     in_cycles = f"in cycles {format_change(verdict.cycles_change or 0.0)}" if _differs(verdict, "cycles_change") else ""
-    if verdict.mode == "raw":
-        return in_cycles
+    if verdict.mode in ("raw", IN_TURNS):
+        return ", ".join(filter(None, ("in turns" if verdict.mode == IN_TURNS else "", in_cycles)))
     raw = f"raw {format_change(verdict.raw_change or 0.0)}" if _differs(verdict, "raw_change") else ""
     return ", ".join(filter(None, (f"over {verdict.mode}", raw, in_cycles)))
 
