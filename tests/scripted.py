@@ -382,3 +382,24 @@ class InTurns(Scripted):
 
     def close(self) -> None:
         Path("one.is.open").unlink(missing_ok=True)
+
+
+class InRounds(Scripted):
+    """Writes its name and the length of the prompt of every request into the file `rounds.log`."""
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        with Path("rounds.log").open("a") as file:
+            file.write(f"{type(self).__name__} p{len(request.prompts[0])}\n")
+        yield from super().stream(request)
+
+
+class FirstInRounds(InRounds):
+    pass
+
+
+class SecondInRounds(InRounds):
+    pass
+
+
+class ThirdInRounds(InRounds):
+    pass

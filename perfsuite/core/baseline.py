@@ -59,14 +59,17 @@ class Baseline:
             *_cell_differences(self.cell, recording.cell),
             *recording.environment.differences(self.environment, ignore=ignore),
             *(recording.evidence.differences(self.recordings[0].evidence) if recording.samples else ()),
-            *(_time_differences(self.recordings[0], recording) if recording.samples else ()),
+            *(_course_differences(self.recordings[0], recording) if recording.samples else ()),
         )
 
 
-def _time_differences(stored: Recording, measured: Recording) -> tuple[str, ...]:
+def _course_differences(stored: Recording, measured: Recording) -> tuple[str, ...]:
     """Layouts before 5 know of requests sent together only when the slowest had each token."""
-    there, here = ("of each request" if each.together > 1 else "of all rows" for each in (stored, measured))
-    return (f"times: {there} there, {here} here",) if there != here else ()
+    both = (stored, measured)
+    times = ["of each request" if each.together > 1 else "of all rows" for each in both]
+    turns = ["in turns" if each.beside else "by itself" for each in both]
+    pairs = (("times", *times), ("measured", *turns))
+    return tuple(f"{name}: {there} there, {here} here" for name, there, here in pairs if there != here)
 
 
 def _cell_differences(stored: Cell, measured: Cell) -> tuple[str, ...]:

@@ -140,6 +140,7 @@ class Recording:
     `sampling` is what the session's sampling check found; `None` in recordings of a time without it.
     `monitoring` is what was seen of the machine beside the samples, `None` where time was scripted or nobody watched
     yet; `set_aside` are samples that were taken anew because it was disturbed then: they enter no statistic.
+    `beside` names the strategies whose sessions took turns with this one, block by block; none: it ran by itself.
     """
 
     cell: Cell
@@ -158,6 +159,7 @@ class Recording:
     sampling: SamplingCheck | None = field(default=None, metadata={ADDED_LATER: True})
     monitoring: Monitoring | None = field(default=None, metadata={ADDED_LATER: True})
     set_aside: tuple[Sample, ...] = field(default=(), metadata={ADDED_LATER: True})
+    beside: tuple[str, ...] = field(default=(), metadata={ADDED_LATER: True})
 
     def of_phase(self, phase: Phase) -> tuple[Sample, ...]:
         return tuple(sample for sample in self.samples if sample.phase is phase)

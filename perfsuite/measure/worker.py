@@ -127,16 +127,17 @@ class _Session:
 def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit, turns: Turns | None) -> None:
     clock = strategy.scripted_clock if isinstance(strategy, ScriptsTime) else HostClock()
     watches = job.measure.monitor and not isinstance(strategy, ScriptsTime)
-    before = present() if watches else {}
     if turns is not None:
         turns.take()
+    before = present() if watches else {}
     opened = _open(strategy, clock, job, emit)
     if opened is None:
         return
     here = environment.collect(opened.facts, job.measure)
     emit(Event(environment=here))
     started_at = utc_now()
-    with watching(opened.facts.device, before) if watches else _unwatched(strategy) as watcher:
+    watched = watching(opened.facts.device, before, is_shared=turns is not None) if watches else _unwatched(strategy)
+    with watched as watcher:
         recorder = Recorder(strategy, clock, job.measure, lambda told: emit(Event(progress=told)), watcher, turns=turns)
         takes = recorder.measure(job.cells, order_seed=job.session)
     if recorder.lost:

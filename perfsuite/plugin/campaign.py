@@ -22,7 +22,8 @@ from perfsuite.measure.environment import commit_of
 from perfsuite.measure.schedule import undecided
 from perfsuite.plugin.bench import Bench
 from perfsuite.plugin.progress import ProgressDisplay
-from perfsuite.plugin.selection import Arm, Ask
+from perfsuite.plugin.rounds import OFF, Rounds
+from perfsuite.plugin.selection import Arm, Ask, check_distinct
 from perfsuite.plugin.selftest import gated_of, prove
 from perfsuite.plugin.sessions import Sessions
 from perfsuite.plugin.settings import Settings
@@ -131,7 +132,7 @@ class Campaign:
         cells = tuple(dict.fromkeys(ask.cell for ask in asks))
         if not cells:
             return
-        _check_distinct(cells)
+        check_distinct(cells)
         self._warn_of_few_sessions()
         try:
             if self.settings.twin.replaces_baseline:
@@ -147,7 +148,9 @@ class Campaign:
     def _measure_alone(self, cells: tuple[Cell, ...]) -> None:
         if self.options.save_baseline:
             self.shelf.check_writable(cells)
-        self._sessions = Sessions(self.settings, self._display, cells, self.argv, self._workloads_beside)
+        interleave = OFF if self.options.save_baseline else self.settings.interleave
+        rounds = Rounds(interleave, lambda cell: bool(self.shelf.other_devices(cell)))
+        self._sessions = Sessions(self.settings, self._display, cells, self.argv, self._workloads_beside, rounds=rounds)
         self._measure_to_the_end(self._sessions)
         if self.settings.twin.confirm:
             self._confirm()
@@ -216,9 +219,17 @@ class Campaign:
         sessions.measure(cells)
 
     def _budget_ns(self, first_pass_ns: int) -> int | None:
-        """When no further session starts any more; saving a baseline takes the sessions it takes."""
-        default = None if self.options.save_baseline else BUDGET_FACTOR * first_pass_ns
-        return self.options.gate.budget_ns or default
+        """When no further session starts any more; saving a baseline takes the sessions it takes.
+
+        So does a comparison of strategies, unless there are baselines to judge by as well.
+        """
+        is_free = self.options.save_baseline or (self._is_comparing and not self.shelf.usable)
+        return self.options.gate.budget_ns or (None if is_free else BUDGET_FACTOR * first_pass_ns)
+
+    @property
+    def _is_comparing(self) -> bool:
+        sessions = self._sessions
+        return bool(self._compared) or (sessions is not None and any(map(sessions.took_turns, sessions.cells)))
 
     def _wanting(self, sessions: Sessions) -> tuple[Cell, ...]:
         """The cells that need one more session: all until a baseline is full, else the undecided ones."""
@@ -228,7 +239,8 @@ class Campaign:
         done = {cell.id: sessions.count(cell) for cell in sessions.cells}
         cells = undecided(self.bench.judgements(), done, limit=self.options.gate.sessions)
         enough = min(COMPARED_SESSIONS, self.options.gate.sessions)
-        few = [cell for cell in sessions.cells if cell in self._compared and sessions.count(cell) < enough]
+        compared = [cell for cell in sessions.cells if cell in self._compared or sessions.took_turns(cell)]
+        few = [cell for cell in compared if sessions.count(cell) < enough]
         return tuple(cell for cell in dict.fromkeys((*cells, *few)) if sessions.is_open(cell))
 
     def _by_cell(self) -> dict[Cell, tuple[Recording, ...]]:
@@ -245,14 +257,3 @@ class Campaign:
             self.shelf.check_writable()
         if self.settings.json_path:
             json_report.check_writable(self.settings.json_path)
-
-
-def _check_distinct(cells: tuple[Cell, ...]) -> None:
-    """Two cells with one id would share one baseline file."""
-    seen: dict[str, Cell] = {}
-    for cell in cells:
-        other = seen.setdefault(cell.id, cell)
-        if other != cell:
-            raise OptionError(
-                f"{cell.id}: two different cells have this id; give one of them another strategy or model"
-            )

@@ -79,6 +79,13 @@ VALUES = (
         "tell how many requests kept to these times: 'ttft:50ms,tpot:10ms,e2e:1s', any of the three",
         "LIST",
     ),
+    Flag(
+        "interleave",
+        "auto",
+        "auto, on or off: measure the strategies of a model in turns, block by block, where they fit in memory "
+        "together; auto leaves out what has a baseline",
+        "WHEN",
+    ),
     Flag("baseline_dir", "baselines", "folder of the stored baselines, from the root folder", "DIR"),
     Flag(
         "engine_dir",

@@ -40,7 +40,8 @@ LARGEST_EXIT = 255
 class Settings:
     """A run's options, and where its files are. `references` maps a strategy's name to the class that is created.
 
-    `inconclusive_exit` is the exit status of a run that only stays inconclusive, 0 for no status of its own.
+    `interleave` says whether strategies are measured in turns. `inconclusive_exit` is the exit status of a run that
+    only stays inconclusive, 0 for no status of its own.
     """
 
     options: Options
@@ -50,6 +51,7 @@ class Settings:
     baseline_dir: Path
     engine_dir: str | None
     json_path: Path | None
+    interleave: str
     inconclusive_exit: int
     resume: bool
     append: bool
@@ -79,6 +81,7 @@ def read_settings(config: pytest.Config) -> Settings:
         baseline_dir=config.rootpath / reader.text("baseline_dir"),
         engine_dir=_engine_dir(reader, config.rootpath),
         json_path=config.invocation_params.dir / json_text if json_text else None,
+        interleave=reader.choice("interleave", ("auto", "on", "off")),
         inconclusive_exit=_inconclusive_exit(reader),
         resume=reader.switch("resume"),
         append=_append(reader, save_baseline),

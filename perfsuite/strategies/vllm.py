@@ -42,7 +42,7 @@ class VllmStrategy:
         self._engine: Any = None
         self._vllm: Any = None
         self._handover: Handover | None = None
-        self._memory: GpuMemory | None = None
+        self._taken: int | None = None
         self._notes: tuple[str, ...] = ()
         self._cached_prompts = 0
         self._numbers = count()
@@ -57,12 +57,12 @@ class VllmStrategy:
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
         self._vllm = _import_vllm()
-        self._memory, self._cached_prompts = GpuMemory(model.engine.tensor_parallel_size), 0
+        memory, self._cached_prompts = GpuMemory(model.engine.tensor_parallel_size), 0
         yield "build"
         with startup_errors_told("vLLM"), handed_over(model, workloads, engine=self.name) as handover:
             self._handover = handover
             self._build(model, handover, max((workload.batch_size for workload in workloads), default=1))
-        self._memory.look()
+        self._taken = memory.look()
 
     def _build(self, model: ModelSpec, handover: Handover, rows: int) -> None:
         options, more = model.engine, more_arguments(ARGUMENTS_VARIABLE)
@@ -164,8 +164,8 @@ class VllmStrategy:
         return self._reference or "it is not open"
 
     def memory(self) -> Memory:
-        """What the GPUs hold more than before, by their driver: weights, graphs, and all of the cache laid out."""
-        return Memory(peak_reserved=self._memory.look() if self._memory else None)
+        """What the GPUs held more once it was open, by their driver: weights, graphs, and all of the cache laid out."""
+        return Memory(peak_reserved=self._taken)
 
     def evidence(self) -> Evidence:
         """That the engine was built, and that no prompt was answered from a cached prefix."""
@@ -182,7 +182,7 @@ class VllmStrategy:
             self._engine = None
             gc.collect()
             cleanup_dist_env_and_memory()
-        self._handover = self._memory = self._reference = None
+        self._handover = self._reference = None
 
 
 def _import_vllm() -> Any:
