@@ -51,7 +51,7 @@ class Rounds:
                 cell = job.cells[0]
                 arm = f"{cell.strategy_slug}/{cell.model.slug}"
                 self._alone[cell.strategy, cell.model] = (
-                    f"{arm}: not measured in turns with the other strategies, as they do not fit in memory together"
+                    f"{arm}: found no room, or did not open, beside the other strategies, and was measured by itself"
                 )
         took_part = [job.cells[0].strategy for job, end in zip(jobs, ends, strict=True) if end and end.recordings]
         return tuple(_marked(end, took_part) for end in ends)
