@@ -25,7 +25,7 @@ class Rounds:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is to be said of those that were not measured in turns though they might have been."""
-        return tuple(self._alone.values())
+        return tuple(dict.fromkeys(self._alone.values()))
 
     def groups(self, arms: Mapping[Key, list[Cell]]) -> list[list[list[Cell]]]:
         """Arms that are measured in turns, in one list; each of the others in a list of its own."""
@@ -46,13 +46,10 @@ class Rounds:
         device = jobs[0].cells[0].model.device
         turning = [replace(job, turns=True) for job in jobs]
         ends = run_in_rounds(turning, on_progress, seed=jobs[0].session, room=lambda: room(device))
-        for job, end in zip(jobs, ends, strict=True):
-            if end is None:
-                cell = job.cells[0]
-                arm = f"{cell.strategy_slug}/{cell.model.slug}"
-                self._alone[cell.strategy, cell.model] = (
-                    f"{arm}: found no room, or did not open, beside the other strategies, and was measured by itself"
-                )
+        left = [job.cells[0] for job, end in zip(jobs, ends, strict=True) if end is None]
+        names = ", ".join(f"{cell.strategy_slug}/{cell.model.slug}" for cell in left)
+        note = f"{names}: measured by themselves, as not all strategies open beside each other"
+        self._alone.update({(cell.strategy, cell.model): note for cell in left})
         took_part = [job.cells[0].strategy for job, end in zip(jobs, ends, strict=True) if end and end.recordings]
         return tuple(_marked(end, took_part) for end in ends)
 
