@@ -235,6 +235,7 @@ def test_strategies_are_compared_at_the_shortest_the_middle_and_the_longest_prom
         "          --- prompt 10 ----  --- prompt 100 ---  --- prompt 200 ---",
         "strategy  TTFT P50  TPOT P50  TTFT P50  TPOT P50  TTFT P50  TPOT P50",
         "jit              -         -         -         -         -         -",
+        "measured one after the other with eager: jit",
         "",
     ]
 
