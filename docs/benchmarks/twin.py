@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
-PROMPT, SAMPLES = 100, 160
+PROMPT, SAMPLES = 100, 640
 FLAGS = (
     *("--perf-prompt-lengths", str(PROMPT), "--perf-samples", str(SAMPLES)),
     *("--perf-decode-samples", "1", "--perf-output-tokens", "2"),

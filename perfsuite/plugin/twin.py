@@ -59,6 +59,7 @@ class Twin:
         self._note = note
         self._judged: dict[Ask, TwinJudgement] = {}
         self._noise: Mapping[str, Noise] | None = None
+        self._rounds, self._spent_ns = 0, 0
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -68,6 +69,12 @@ class Twin:
         """Rounds until everything is decided, the sessions of the gate are made or the budget is spent."""
         clock = HostClock()
         began_ns = clock.now_ns()
+        try:
+            self._measure(clock, began_ns)
+        finally:
+            self._spent_ns = clock.now_ns() - began_ns
+
+    def _measure(self, clock: HostClock, began_ns: int) -> None:
         for _ in range(min(LEAST_ROUNDS, self._options.sessions)):
             self._round(self.cells)
         budget_ns = self._options.budget_ns or BUDGET_FACTOR * (clock.now_ns() - began_ns)
@@ -80,6 +87,7 @@ class Twin:
 
     def _round(self, cells: Iterable[Cell]) -> None:
         self._judged.clear()
+        self._rounds += 1
         self._noise = None
         self.sessions.round(tuple(cells))
 
@@ -158,7 +166,9 @@ class Twin:
     def notes(self) -> tuple[str, ...]:
         """What is to be said of the arms: where they run, what broke, and in which versions they differ."""
         old, new = self.sessions.old, self.sessions.new
-        return tuple(dict.fromkeys((*old.arm.notes, *new.arm.notes, *self.sessions.notes, *self._differences())))
+        spent = f"in turns with {old.label}: {self._rounds} rounds, {format_seconds(self._spent_ns)}"
+        arms = (*old.arm.notes, *new.arm.notes)
+        return tuple(dict.fromkeys((*arms, *self.sessions.notes, *self._differences(), spent)))
 
     def _differences(self) -> list[str]:
         found: dict[str, None] = {}
