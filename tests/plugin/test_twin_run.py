@@ -148,6 +148,36 @@ def test_an_arm_that_crashes_is_one_line_and_no_green(project: TwinProject, old:
     assert project.left_behind() == []
 
 
+ROOM_FOR_ONE = """
+    def open(self, model, workloads):
+        from pathlib import Path
+        from perfsuite.core.errors import DeviceMemoryError
+        self.mark = Path({mark!r})
+        if self.mark.exists():
+            raise DeviceMemoryError("cuda:0 is out of memory: the weights take 12.6 GiB, 3.1 GiB were free")
+        self.mark.touch()
+        yield from super().open(model, workloads)
+
+    def close(self):
+        self.mark.unlink(missing_ok=True)
+        super().close()
+"""
+
+
+def test_arms_that_do_not_fit_together_take_turns_by_whole_sessions(project: TwinProject, tmp_path: Path) -> None:
+    after = ROOM_FOR_ONE.format(mark=str(tmp_path / "taken"))
+    project.commit("old", model(after=after))
+    project.repository.git("tag", "good")
+    project.commit("new", model(1.08, after=after))
+    result = project.run("--perf-against=good")
+    text = said(result)
+    assert result.ret == 1
+    assert (
+        text.count("Model/tiny: both arms at once do not fit (cuda:0 is out of memory: the weights take 12.6 GiB") == 1
+    )
+    result.stdout.re_match_lines([r"Model/tiny/p10-o2 +TTFT P50 .* +60 +3 \+ 3 +whole sessions"])
+
+
 def test_an_old_arm_that_loads_the_new_code_is_refused(project: TwinProject, pytester: pytest.Pytester) -> None:
     (pytester.path / "helper.py").write_text("")
     stray = f"import sys\nsys.path.insert(0, {str(pytester.path)!r})\nimport helper"
