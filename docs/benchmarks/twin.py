@@ -187,15 +187,37 @@ def table(results: Sequence[dict[str, Any]]) -> str:
             for word in ("passed", "regressed", "improved", "inconclusive")
         }
         found, taken = [each["ratio"] for each in own], [each["seconds"] for each in own]
-        spread = f"{statistics.stdev(found):.4f}" if len(found) > 1 else "-"
+        scatter = f"{statistics.stdev(found):.4f}" if len(found) > 1 else "-"
         sessions = statistics.mean(each["sessions"] + each["same"] for each in own)
         lines.append(
             f"| {name} | {'none' if not change else f'+{change} %'} | {len(own)} | "
             + " | ".join(str(counts[word]) for word in counts)
-            + f" | {statistics.mean(found):.4f} ({spread}) | {sessions:.1f} | "
+            + f" | {statistics.mean(found):.4f} ({scatter}) | {sessions:.1f} | "
             f"{statistics.median(taken):.0f} ({min(taken):.0f}..{max(taken):.0f}) |"
         )
     return "\n".join(lines)
+
+
+def spread(project: Path) -> str:
+    """How much A/A sessions of the last runs differ in ratios, and the same ones in milliseconds."""
+    from perfsuite.core.codec import decode
+    from perfsuite.core.metrics import Metric, Statistic
+    from perfsuite.core.statistics import session_estimate
+    from perfsuite.core.twin import TwinSession, ratios
+    from perfsuite.runs import Pair
+
+    metric = Metric(series="ttft", statistic=Statistic.P50)
+    found = []
+    for path in sorted((project / ".perfsuite" / "runs").glob("*/pair-*.json")):
+        pair = decode(Pair, json.loads(path.read_text(encoding="utf-8")), where=path.name)
+        if pair.arms[0] != pair.arms[1]:
+            continue
+        for old, new in zip(pair.old, pair.new, strict=True):
+            ratio = session_estimate(ratios(metric, TwinSession(old=old, new=new)), Statistic.P50)
+            raw = session_estimate([sample.ttft_ns for sample in old.of_phase(old.samples[0].phase)], Statistic.P50)
+            found.append((ratio, raw))
+    ratio_sd, raw_sd = (statistics.stdev(each[side] for each in found) for side in (0, 1))
+    return f"{len(found)} A/A sessions: sd {100 * ratio_sd:.2f} % in ratios, {100 * raw_sd:.1f} % in the old arm's ms"
 
 
 def main() -> None:
@@ -226,6 +248,7 @@ def main() -> None:
                 file.write(json.dumps(found) + "\n")
     if results_file.exists():
         sys.stdout.write(table([json.loads(line) for line in results_file.read_text().splitlines()]) + "\n")
+        sys.stdout.write(f"{spread(project)}\n")
 
 
 if __name__ == "__main__":

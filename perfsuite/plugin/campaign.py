@@ -22,7 +22,7 @@ from perfsuite.measure.environment import commit_of
 from perfsuite.measure.schedule import undecided
 from perfsuite.plugin.bench import Bench
 from perfsuite.plugin.progress import ProgressDisplay
-from perfsuite.plugin.selection import Arm, Ask
+from perfsuite.plugin.selection import Arm, Ask, check_distinct
 from perfsuite.plugin.selftest import gated_of, prove
 from perfsuite.plugin.sessions import Sessions
 from perfsuite.plugin.settings import Settings
@@ -88,8 +88,9 @@ class Campaign:
 
     def problem(self, cell: Cell) -> str | None:
         """Why the numbers of a cell may not be believed; `None` if they may."""
+        broken = self.twin.problem(cell) if self.twin and not self._sessions else None
         found = [problem for recording in self.recordings(cell) for problem in problems(recording)]
-        return found[0] if found else None
+        return found[0] if found else broken
 
     @property
     def has_failed(self) -> bool:
@@ -131,7 +132,7 @@ class Campaign:
         cells = tuple(dict.fromkeys(ask.cell for ask in asks))
         if not cells:
             return
-        _check_distinct(cells)
+        check_distinct(cells)
         self._warn_of_few_sessions()
         try:
             if self.settings.twin.replaces_baseline:
@@ -245,14 +246,3 @@ class Campaign:
             self.shelf.check_writable()
         if self.settings.json_path:
             json_report.check_writable(self.settings.json_path)
-
-
-def _check_distinct(cells: tuple[Cell, ...]) -> None:
-    """Two cells with one id would share one baseline file."""
-    seen: dict[str, Cell] = {}
-    for cell in cells:
-        other = seen.setdefault(cell.id, cell)
-        if other != cell:
-            raise OptionError(
-                f"{cell.id}: two different cells have this id; give one of them another strategy or model"
-            )

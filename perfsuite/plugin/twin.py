@@ -138,6 +138,11 @@ class Twin:
         """What the new arm measured of a cell."""
         return self.sessions.recordings(cell)
 
+    def problem(self, cell: Cell) -> str | None:
+        """What an arm broke at, if it did."""
+        broken = self.sessions.broken.get(cell)
+        return broken[1] if broken else None
+
     def same(self) -> Mapping[Cell, tuple[TwinSession, ...]]:
         """The A/A sessions of every cell."""
         return {cell: self.sessions.evidence(cell).same for cell in self.cells}
