@@ -1,6 +1,7 @@
 """Old and new code in turns, end to end, on scripted latencies: what is red is red whatever the host does."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -34,8 +35,8 @@ def test_a_slower_working_tree_is_red_against_a_revision_and_nothing_is_left_beh
         [
             r"perfsuite: model\.py:Model on tiny, in turns with good \(.{7}\)",
             r"old: good \(.{7}\), new: the working tree, in turns; .*",
-            r"Model/tiny/p10-o2 +TTFT P50 +4\.05 +4\.37 +1\.08\d \(1\.\d+\.\.1\.\d+\) .*% \(.*\) +60 +3 \+ 3  blocks",
-            r"Model/tiny/p10-o2: TTFT P50 regressed 4\.05 ms -> 4\.37 ms \(\+\d\.\d %, .* in turns\), tolerance 5 %.*",
+            r"Model/tiny/p10-o2 +TTFT P50 +4\.\d+ +4\.\d+ +1\.0\d\d \(1\.\d+\.\.1\.\d+\) .* 60 +3 \+ 3  blocks",
+            r"Model/tiny/p10-o2: TTFT P50 regressed 4\.\d+ ms -> 4\.\d+ ms \(\+\d\.\d %, .* in turns\), tolerance 5.*",
         ]
     )
     assert "the working tree has changes that are not committed: they are measured" in text
@@ -79,7 +80,7 @@ def test_a_dependency_is_compared_with_its_old_version(
     text = said(result)
     assert "--perf-against: building an environment in" in text
     assert "old: kernels==2.0, new: the working tree" in text
-    assert "regressed 2.02 ms -> 4.05 ms" in text
+    assert re.search(r"regressed 2\.0\d ms -> 4\.\d\d ms", text)
 
 
 def test_two_option_sets_are_compared_and_gate_nothing(project: TwinProject) -> None:
@@ -87,7 +88,9 @@ def test_two_option_sets_are_compared_and_gate_nothing(project: TwinProject) -> 
     slower = json.dumps({**QUIET, "prefill_ns": 8_000_000})
     result = project.run(f"--perf-arms=model.py:Model,model.py:Model {SCRIPT_VARIABLE}='{slower}'", "-rs")
     result.assert_outcomes(skipped=1)
-    result.stdout.re_match_lines([r"Model/tiny/p10-o2 +TTFT P50 +4\.05 +8\.05 +1\.9\d\d \(1\.9\d\d\.\.1\.9\d\d\).*"])
+    result.stdout.re_match_lines(
+        [r"Model/tiny/p10-o2 +TTFT P50 +4\.\d\d +8\.\d\d +1\.9\d\d \(1\.9\d\d\.\.1\.9\d\d\).*"]
+    )
     assert result.ret == 0
 
 
