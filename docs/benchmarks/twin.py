@@ -1,8 +1,8 @@
 """Twin mode on real sessions: runs on the same code, and on revisions with work added to the model's forward.
 
-python -m docs.benchmarks.twin FOLDER [--strategy eager|jit] [--runs N] [--changes 0,5,8]      from the root
+python -m docs.benchmarks.twin FOLDER [--strategy eager|jit] [--model tiny] [--runs N]      from the root
 
-Makes a sample repository in FOLDER whose strategy runs the model `tiny` with some more work in its last layer; how much
+Makes a sample repository in FOLDER whose strategy runs a model with some more work in its last layer; how much
 is found out by timing both in turns in one process. Every run is `pytest --perf --perf-against`; its outcome is a line
 in FOLDER/results.jsonl as soon as it is there, and the table is made of all lines, so that it can go on later.
 """
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
-PROMPT, SAMPLES = 100, 160
+PROMPT, SAMPLES = 100, 640
 FLAGS = (
     *("--perf-prompt-lengths", str(PROMPT), "--perf-samples", str(SAMPLES)),
     *("--perf-decode-samples", "1", "--perf-output-tokens", "2"),
@@ -47,8 +47,8 @@ class Longer(torch.nn.Module):
     def __init__(self, inner):
         super().__init__()
         self.inner = inner
-        size = inner.down_proj.weight.shape[0]
-        self.weight = torch.nn.Parameter(torch.eye(size), requires_grad=False)
+        like = inner.down_proj.weight
+        self.weight = torch.nn.Parameter(torch.eye(like.shape[0], dtype=like.dtype, device=like.device), False)
 
     def forward(self, hidden):
         more = hidden[:, -1:]
@@ -73,6 +73,8 @@ class Jit(Own, JitStrategy):
     pass
 '''
 CLASSES = {"eager": "Eager", "jit": "Jit"}
+ROUNDS = 60
+"""Rounds of twenty requests of each in which the work is calibrated."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 
 
@@ -105,7 +107,7 @@ def times_ns(strategy: Any, requests: Sequence[Any]) -> Iterator[int]:
         yield time.perf_counter_ns() - began
 
 
-def calibrate(name: str, changes: Sequence[int], folder: Path) -> dict[int, int]:
+def calibrate(name: str, model: str, changes: Sequence[int], folder: Path) -> dict[int, int]:
     """How many steps more make the first token so many percent later, by three strategies open in this process."""
     import torch
 
@@ -126,11 +128,11 @@ def calibrate(name: str, changes: Sequence[int], folder: Path) -> dict[int, int]
     for count in counts:
         strategies.STEPS[0] = count
         strategy = getattr(strategies, CLASSES[name])()
-        list(strategy.open(ModelSpec(name="tiny"), (workload,)))
+        list(strategy.open(ModelSpec(name=model), (workload,)))
         list(times_ns(strategy, requests))
         opened.append((count, strategy))
     found: dict[int, list[int]] = {count: [] for count in counts}
-    for round_ in range(60):
+    for round_ in range(ROUNDS):
         for count, strategy in opened if round_ % 2 else opened[::-1]:
             strategies.STEPS[0] = count
             found[count] += list(times_ns(strategy, requests))[1:]
@@ -140,13 +142,14 @@ def calibrate(name: str, changes: Sequence[int], folder: Path) -> dict[int, int]
     return {change: round(40 * change / 100 / share) for change in changes}
 
 
-def one_run(project: Path, name: str, change: int) -> dict[str, Any]:
+def one_run(project: Path, name: str, model: str, change: int) -> dict[str, Any]:
     """The verdict of one run of twin mode, and how long it took."""
     git(project, "checkout", "--quiet", f"plus-{change}")
     report = project / ".perfsuite" / "report.json"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--perf", "--perf-against", "plus-0"]
-    command += ["--perf-strategy", f"strategies:{CLASSES[name]}", "--perf-json", str(report), *FLAGS]
+    command += ["--perf-strategy", f"strategies:{CLASSES[name]}", "--perf-model", model]
+    command += ["--perf-json", str(report), *FLAGS]
     load, began = os.getloadavg()[0], time.monotonic()
     environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join((str(project), str(ROOT)))}
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
@@ -184,21 +187,44 @@ def table(results: Sequence[dict[str, Any]]) -> str:
             for word in ("passed", "regressed", "improved", "inconclusive")
         }
         found, taken = [each["ratio"] for each in own], [each["seconds"] for each in own]
-        spread = f"{statistics.stdev(found):.4f}" if len(found) > 1 else "-"
+        scatter = f"{statistics.stdev(found):.4f}" if len(found) > 1 else "-"
         sessions = statistics.mean(each["sessions"] + each["same"] for each in own)
         lines.append(
             f"| {name} | {'none' if not change else f'+{change} %'} | {len(own)} | "
             + " | ".join(str(counts[word]) for word in counts)
-            + f" | {statistics.mean(found):.4f} ({spread}) | {sessions:.1f} | "
+            + f" | {statistics.mean(found):.4f} ({scatter}) | {sessions:.1f} | "
             f"{statistics.median(taken):.0f} ({min(taken):.0f}..{max(taken):.0f}) |"
         )
     return "\n".join(lines)
+
+
+def spread(project: Path) -> str:
+    """How much A/A sessions of the last runs differ in ratios, and the same ones in milliseconds."""
+    from perfsuite.core.codec import decode
+    from perfsuite.core.metrics import Metric, Statistic
+    from perfsuite.core.statistics import session_estimate
+    from perfsuite.core.twin import TwinSession, ratios
+    from perfsuite.runs import Pair
+
+    metric = Metric(series="ttft", statistic=Statistic.P50)
+    found = []
+    for path in sorted((project / ".perfsuite" / "runs").glob("*/pair-*.json")):
+        pair = decode(Pair, json.loads(path.read_text(encoding="utf-8")), where=path.name)
+        if pair.arms[0] != pair.arms[1]:
+            continue
+        for old, new in zip(pair.old, pair.new, strict=True):
+            ratio = session_estimate(ratios(metric, TwinSession(old=old, new=new)), Statistic.P50)
+            raw = session_estimate([sample.ttft_ns for sample in old.of_phase(old.samples[0].phase)], Statistic.P50)
+            found.append((ratio, raw))
+    ratio_sd, raw_sd = (statistics.stdev(each[side] for each in found) for side in (0, 1))
+    return f"{len(found)} A/A sessions: sd {100 * ratio_sd:.2f} % in ratios, {100 * raw_sd:.1f} % in the old arm's ms"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--strategy", default="eager", choices=sorted(CLASSES))
+    parser.add_argument("--model", default="tiny")
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--changes", default="0,5,8")
     parser.add_argument("--until", default="", metavar="HH:MM", help="begin no run after this time (UTC)")
@@ -207,20 +233,22 @@ def main() -> None:
     project = arguments.folder.absolute() / arguments.strategy
     results_file = arguments.folder / "results.jsonl"
     if not project.exists():
-        steps = calibrate(arguments.strategy, (0, 5, 8), arguments.folder / f"calibration-{arguments.strategy}")
+        place = arguments.folder / f"calibration-{arguments.strategy}"
+        steps = calibrate(arguments.strategy, arguments.model, (0, 5, 8), place)
         sys.stdout.write(f"steps by percent: {steps}\n")
         make_repository(project, steps)
     for _ in range(arguments.runs):
         for change in changes:
             if arguments.until and time.strftime("%H:%M", time.gmtime()) >= arguments.until:
                 break
-            found = one_run(project, arguments.strategy, change)
+            found = one_run(project, arguments.strategy, arguments.model, change)
             sys.stdout.write(f"{json.dumps(found)}\n")
             sys.stdout.flush()
             with results_file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(found) + "\n")
     if results_file.exists():
         sys.stdout.write(table([json.loads(line) for line in results_file.read_text().splitlines()]) + "\n")
+        sys.stdout.write(f"{spread(project)}\n")
 
 
 if __name__ == "__main__":

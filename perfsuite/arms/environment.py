@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from perfsuite.arms.git import is_alive
 from perfsuite.arms.requirements import Requirements, own_needs
 from perfsuite.core.errors import OptionError
 from perfsuite.disk import explain, try_writing
@@ -110,6 +111,11 @@ def _make_writable(cache: Path, where: str) -> None:
 
 
 def _prune(cache: Path) -> None:
+    """Keep those used last, and no part that a run which was killed has left."""
+    for part in cache.glob("*.*"):
+        owner = part.suffix.removeprefix(".")
+        if owner.isdecimal() and not is_alive(int(owner)):
+            shutil.rmtree(part, ignore_errors=True)
     folders = sorted((path for path in cache.iterdir() if path.is_dir() and not path.suffix), key=_last_used)
     for folder in folders[:-KEPT]:
         shutil.rmtree(folder, ignore_errors=True)

@@ -87,7 +87,7 @@ def sweep(top: Path) -> None:
     for line in listed.splitlines():
         path = Path(line.removeprefix("worktree "))
         owner = re.fullmatch(rf"{PREFIX}-(\d+)-.*", path.parent.name)
-        if line.startswith("worktree ") and owner and not _is_alive(int(owner[1])):
+        if line.startswith("worktree ") and owner and not is_alive(int(owner[1])):
             _remove(top, path)
 
 
@@ -99,7 +99,8 @@ def _remove(top: Path, folder: Path) -> None:
         git(top, "worktree", "prune")
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of this id."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -31,9 +31,9 @@ class Reference:
 
     @property
     def label(self) -> str:
-        """'main (3f2a1c9)'; what is no revision as it was written."""
+        """'main (3f2a1c9)', at most twelve digits of a commit; what is no revision as it was written."""
         if self.kind is not Kind.REVISION or self.target.startswith(self.text):
-            return self.text
+            return self.text[:12] if self.kind is Kind.REVISION else self.text
         return f"{self.text} ({self.target[:7]})"
 
 

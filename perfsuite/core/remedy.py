@@ -97,9 +97,15 @@ def _decides(contrast: Contrast, rule: Rule) -> bool:
 
 def _fewest_sessions(contrast: Contrast, rule: Rule) -> int | None:
     for k in range(contrast.k + 1, MOST_SESSIONS + 1):
-        if _decides(enlarged(contrast, rule, k=k), replace(rule, looks=max(rule.looks, k))):
+        larger = enlarged(contrast, rule, m=_beside(contrast, rule, k), k=k)
+        if _decides(larger, replace(rule, looks=max(rule.looks, k))):
             return k - contrast.k
     return None
+
+
+def _beside(contrast: Contrast, rule: Rule, k: int) -> int:
+    """How many baseline sessions there are when the candidate has `k`: in turns each comes with an A/A session."""
+    return contrast.m + (k - contrast.k if rule.in_turns else 0)
 
 
 def _larger_baseline(contrast: Contrast, rule: Rule) -> list[str]:
@@ -173,5 +179,6 @@ def sessions_can_decide(contrast: Contrast, rule: Rule) -> bool:
     freedom = contrast.spread.freedom
     variance = contrast.spread.variance * freedom / float(special.chdtri(freedom, 0.05))
     quiet = replace(contrast, spread=replace(contrast.spread, variance=variance))
-    found = (enlarged(case, rule, k=k) for case in (quiet, replace(quiet, theta=0.0)))
+    m = _beside(contrast, rule, k)
+    found = (enlarged(case, rule, m=m, k=k) for case in (quiet, replace(quiet, theta=0.0)))
     return any(decide(case, rule) is not Outcome.INCONCLUSIVE for case in found)

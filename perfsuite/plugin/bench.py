@@ -68,6 +68,8 @@ class Bench:
         """By the twin alone, or as far as it was asked to confirm what the baseline says."""
         if self._twin is None or (ask not in self._twin.asks and not self._twin_decides_all):
             return self._judge(ask)
+        if not self._twin.is_gate:
+            return Judgement(cell=ask.cell, verdicts=())
         found = self._twin.judgement(ask)
         return found if self._twin_decides_all else confirmed(self._judge(ask), found)
 

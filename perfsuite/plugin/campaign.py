@@ -89,8 +89,9 @@ class Campaign:
 
     def problem(self, cell: Cell) -> str | None:
         """Why the numbers of a cell may not be believed; `None` if they may."""
+        broken = self.twin.problem(cell) if self.twin and not self._sessions else None
         found = [problem for recording in self.recordings(cell) for problem in problems(recording)]
-        return found[0] if found else None
+        return found[0] if found else broken
 
     @property
     def has_failed(self) -> bool:

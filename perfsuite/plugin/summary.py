@@ -47,7 +47,7 @@ def write_summary(reporter: "TerminalReporter", campaign: Campaign) -> None:
             ),
         )
     elif recordings or campaign.twin:
-        if campaign.twin:
+        if campaign.twin and (verbose or not campaign.twin.is_gate):
             _write(reporter, twin_table(campaign.twin.rows(), *campaign.twin.labels))
         _write(reporter, terminal.verdicts(campaign.bench.judgements(), _commands(campaign.argv)))
         _write(reporter, _suspicion_lines(campaign))

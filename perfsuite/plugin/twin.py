@@ -59,6 +59,7 @@ class Twin:
         self._note = note
         self._judged: dict[Ask, TwinJudgement] = {}
         self._noise: Mapping[str, Noise] | None = None
+        self._rounds, self._spent_ns = 0, 0
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -68,6 +69,12 @@ class Twin:
         """Rounds until everything is decided, the sessions of the gate are made or the budget is spent."""
         clock = HostClock()
         began_ns = clock.now_ns()
+        try:
+            self._measure(clock, began_ns)
+        finally:
+            self._spent_ns = clock.now_ns() - began_ns
+
+    def _measure(self, clock: HostClock, began_ns: int) -> None:
         for _ in range(min(LEAST_ROUNDS, self._options.sessions)):
             self._round(self.cells)
         budget_ns = self._options.budget_ns or BUDGET_FACTOR * (clock.now_ns() - began_ns)
@@ -80,6 +87,7 @@ class Twin:
 
     def _round(self, cells: Iterable[Cell]) -> None:
         self._judged.clear()
+        self._rounds += 1
         self._noise = None
         self.sessions.round(tuple(cells))
 
@@ -130,6 +138,11 @@ class Twin:
         """What the new arm measured of a cell."""
         return self.sessions.recordings(cell)
 
+    def problem(self, cell: Cell) -> str | None:
+        """What an arm broke at, if it did."""
+        broken = self.sessions.broken.get(cell)
+        return broken[1] if broken else None
+
     def same(self) -> Mapping[Cell, tuple[TwinSession, ...]]:
         """The A/A sessions of every cell."""
         return {cell: self.sessions.evidence(cell).same for cell in self.cells}
@@ -158,17 +171,19 @@ class Twin:
     def notes(self) -> tuple[str, ...]:
         """What is to be said of the arms: where they run, what broke, and in which versions they differ."""
         old, new = self.sessions.old, self.sessions.new
-        return tuple(dict.fromkeys((*old.arm.notes, *new.arm.notes, *self.sessions.notes, *self._differences())))
+        spent = f"in turns with {old.label}: {self._rounds} rounds, {format_seconds(self._spent_ns)}"
+        arms = (*old.arm.notes, *new.arm.notes)
+        return tuple(dict.fromkeys((*arms, *self.sessions.notes, *self._differences(), spent)))
 
     def _differences(self) -> list[str]:
         found: dict[str, None] = {}
         for cell in self.cells:
             for session in self.sessions.evidence(cell).changed[:1]:
                 old, new = session.old.environment, session.new.environment
-                keys = sorted({*old.must_agree, *old.noted, *new.must_agree, *new.noted})
                 there, here = ({**each.noted, **each.must_agree} for each in (old, new))
-                told = (f"{key} {there.get(key)} -> {here.get(key)}" for key in keys if there.get(key) != here.get(key))
-                found.update(dict.fromkeys(told))
+                keys = sorted((there.keys() | here.keys()) - {"perfsuite"})  # one and the same measures both
+                pairs = ((key, there.get(key, "none"), here.get(key, "none")) for key in keys)
+                found.update({f"{key} {before} -> {after}": None for key, before, after in pairs if before != after})
         return [f"the arms differ in: {', '.join(found)}"] if found else []
 
 

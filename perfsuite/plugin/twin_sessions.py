@@ -20,6 +20,7 @@ from perfsuite.measure.launcher import SessionEnd
 from perfsuite.measure.pair import Ends, Launch, lacked_room, run_in_turns, run_one_by_one
 from perfsuite.measure.recipe import Recipe
 from perfsuite.measure.session import SessionJob
+from perfsuite.measure.settling import Settling
 from perfsuite.plugin.progress import ProgressDisplay
 from perfsuite.plugin.settings import Settings
 
@@ -70,6 +71,7 @@ class TwinSessions:
         self._workloads_beside = workloads_beside
         self._takes_same = same is None
         self._taken: dict[Cell, _Taken] = {cell: _Taken(same=list(own)) for cell, own in (same or {}).items()}
+        self._settling = Settling()
         self._numbers = count()
         self._order = np.random.default_rng(settings.options.seed)
         self._checked: set[tuple[str, object, bool]] = set()
@@ -136,6 +138,8 @@ class TwinSessions:
         is_done = all(end is not None and not _problem(end) for end in ends)
         self._display.session_ended(f"{what}: {'done' if is_done else 'failed'}", recordings)
         self._keep_on_disk(ends, (sides[0].label, sides[1].label))
+        held = self._settling.after_session()
+        self.notes += [held] if held and held not in self.notes else []
         return ends
 
     def _job(self, side: Side, cells: list[Cell], number: int, *, is_new: bool) -> SessionJob:
@@ -181,12 +185,13 @@ class TwinSessions:
             raise AssertionError("an arm that was ended did not break")
         side = self.new if wrong and not is_same else self.old
         said = f"{side.label}: {_problem(end)}"
-        if (end.refused or end.unavailable) and not self._has_measured():
+        is_left_out = end.unavailable and not self._settings.strategies_were_named
+        if (end.refused or end.unavailable) and not (is_left_out or self._has_measured()):
             raise OptionError(said)
         self._keep_output(end)
         own = [side.cell(cell) for cell in cells]
         hit = [cells[own.index(end.culprit)]] if end.culprit is not None and not end.broken else cells
-        outcome = Outcome.INVALID if side is self.new else Outcome.INCOMPARABLE
+        outcome = Outcome.INVALID if side is self.new and not is_left_out else Outcome.INCOMPARABLE
         self.broken.update(dict.fromkeys(hit, (outcome, said)))
         return [cell for cell in cells if cell not in hit]
 

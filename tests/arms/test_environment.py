@@ -1,5 +1,6 @@
 """Environments are really built here, by pip, from wheels that lie in a folder: no registry is asked."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -93,14 +94,16 @@ def test_an_interrupted_build_leaves_nothing(wheels: Path, tmp_path: Path, monke
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_the_four_used_last_stay(tmp_path: Path) -> None:
-    import os
-
+def test_the_four_used_last_stay_and_nothing_of_a_run_that_was_killed(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (tmp_path / f"killed.{gone.pid}").mkdir()
+    (tmp_path / f"building.{os.getpid()}").mkdir()
     for number in range(6):
         (tmp_path / str(number)).mkdir()
         os.utime(tmp_path / str(number), (number, number))
     environment._prune(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3", "4", "5"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3", "4", "5", f"building.{os.getpid()}"]
 
 
 def test_environments_are_kept_where_caches_are() -> None:

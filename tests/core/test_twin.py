@@ -183,3 +183,15 @@ def test_what_would_decide_is_told_in_sessions_of_the_twin() -> None:
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "both versions in turns" not in verdict.remedy
     assert "baseline sessions" not in verdict.remedy
+
+
+def test_another_round_is_thought_to_help_where_both_kinds_of_session_are_to_come() -> None:
+    """Three sessions each of sd 2.5 %: three more candidates alone would decide nothing, three more of both do."""
+    from perfsuite.core.contrast import Contrast, Rule
+    from perfsuite.core.noise import Spread
+    from perfsuite.core.remedy import sessions_can_decide
+
+    contrast = Contrast(theta=0.042, spread=Spread(variance=0.025**2, freedom=4.0), m=3, k=3, n=640, agreeing=3)
+    rule = Rule(statistic=Statistic.P50)
+    assert not sessions_can_decide(contrast, rule)
+    assert sessions_can_decide(contrast, replace(rule, in_turns=True))

@@ -57,7 +57,7 @@ class TwinProject:
         monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
         (pytester.path / "test_speed.py").write_text(SPEED_TEST)
         (pytester.path / ".gitignore").write_text(
-            ".perfsuite/\n__pycache__/\nbaselines/\nmodels/\nold/\n*.json\nstdout\nstderr\n"
+            ".perfsuite/\n__pycache__/\nbaselines/\nmodels/\nold/\n*.json\nstdout\nstderr\nrunpytest-*\n"
         )
 
     def commit(self, message: str, text: str) -> str:
