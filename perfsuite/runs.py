@@ -1,7 +1,7 @@
 """Owns runs in progress on disk, so that what a session measured outlives a crash: <root>/.perfsuite/runs/<run>/.
 
-A run's folder holds `run.json` (what was asked for), one `session-<number>.json` per session that ended, and
-`finished` once the run did. It judges nothing and prints nothing.
+A run's folder holds `run.json` (what was asked for), one `session-<number>.json` per session that ended, one
+`pair-<number>.json` per twin session, and `finished` once the run did. It judges nothing and prints nothing.
 """
 
 import json
@@ -49,6 +49,19 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """The file of a twin session: what each arm handed back. `arms` names them; the same twice in an A/A session."""
+
+    arms: tuple[str, str]
+    old: tuple[Recording, ...]
+    new: tuple[Recording, ...]
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        _check_schema(self.schema)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """What a run has on disk: the recordings in the order added, and one note per file that cannot be used."""
 
@@ -68,6 +81,13 @@ class Run:
         number = max((_number(path) for path in self._session_files()), default=0) + 1
         path = self.folder / f"session-{number}.json"
         _write(path, jsontext.dumps(encode(Session(recordings=recordings))))
+        return path
+
+    def add_pair(self, pair: Pair) -> Path:
+        """The file in which one more twin session now lies."""
+        number = 1 + sum(1 for _ in self.folder.glob("pair-*.json"))
+        path = self.folder / f"pair-{number}.json"
+        _write(path, jsontext.dumps(encode(pair)))
         return path
 
     def keep_output(self, text: str) -> Path:

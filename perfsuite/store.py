@@ -21,8 +21,8 @@ from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment
 from perfsuite.disk import explain, try_writing, write_whole
 
-WITHOUT_CANARIES, WITHOUT_ROOFLINES, WITHOUT_MONITOR = 1, 2, 3
-READABLE = (WITHOUT_CANARIES, WITHOUT_ROOFLINES, WITHOUT_MONITOR, SCHEMA)
+WITHOUT_CANARIES, WITHOUT_ROOFLINES, WITHOUT_MONITOR, WITHOUT_REQUESTS = 1, 2, 3, 4
+READABLE = (WITHOUT_CANARIES, WITHOUT_ROOFLINES, WITHOUT_MONITOR, WITHOUT_REQUESTS, SCHEMA)
 RESTORE = "restore it with git checkout, or record it again with: pytest --save-baseline"
 
 
@@ -201,9 +201,9 @@ def _baseline(data: dict[str, Any], path: Path) -> Baseline:
 def _in_todays_layout(body: Any, schema: int) -> Any:
     """A stored body with what its layout lacks: no canary was read, so every sample counts raw; no floor was known.
 
-    What the monitor added has a default of its own.
+    What later layouts added has a default of its own.
     """
-    if schema in (WITHOUT_MONITOR, SCHEMA) or not isinstance(body, dict):
+    if schema not in (WITHOUT_CANARIES, WITHOUT_ROOFLINES) or not isinstance(body, dict):
         return body  # decoding says what is wrong with it
     before_canaries: dict[str, Any] = {"canaries": []} if schema == WITHOUT_CANARIES else {}
     whole = {"modes": {}, "later": [], **body} if schema == WITHOUT_CANARIES else body

@@ -31,10 +31,14 @@ def make_environment(device: str = H100, **must_agree: str) -> Environment:
     )
 
 
-def make_cell(strategy: str = "eager", model: str = "tiny", prompt: int = 100, output: int = 4) -> Cell:
+def make_cell(
+    strategy: str = "eager", model: str = "tiny", prompt: int = 100, output: int = 4, *, rows: int = 1
+) -> Cell:
     """'eager/tiny/p100-o4' unless told otherwise."""
     return Cell(
-        strategy=strategy, model=ModelSpec(name=model), workload=Workload(prompt_tokens=prompt, output_tokens=output)
+        strategy=strategy,
+        model=ModelSpec(name=model),
+        workload=Workload(prompt_tokens=prompt, output_tokens=output, batch_size=rows),
     )
 
 
@@ -110,6 +114,18 @@ def make_recording(
         failures=failures,
         injected_slowdown=injected_slowdown,
     )
+
+
+def with_requests(recording: Recording, rows: int = 2, *, later_ms: float = 1.0) -> Recording:
+    """The same, every sample of so many requests sent together, each `later_ms` later than the one before."""
+
+    def split(sample: Sample) -> Sample:
+        times = tuple(
+            tuple(time_ns + round(row * later_ms * NS_PER_MS) for time_ns in sample.arrivals_ns) for row in range(rows)
+        )
+        return replace(sample, arrivals_ns=times[-1], rows_ns=times, rows_tokens=(sample.tokens,) * rows)
+
+    return replace(recording, samples=tuple(map(split, recording.samples)))
 
 
 def make_sessions(recording: Recording, count: int) -> tuple[Recording, ...]:

@@ -349,3 +349,57 @@ class WithEngineHangingAt20(WithEngine):
             time.sleep(3600)
         for index in range(request.output_tokens):
             yield Chunk(token_ids=(index,))
+
+
+class InTurns(Scripted):
+    """Writes into the file `turns.log` when it begins and ends to work, behind the name in the variable ARM.
+
+    At prompts of 20 tokens the arm in the variable BREAKS kills itself, hangs or has no room, as HOW says.
+    """
+
+    def _work(self, what: str) -> None:
+        with Path("turns.log").open("a") as file:
+            file.write(f"{os.environ['ARM']} {what}\n")
+
+    def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
+        self._work("begins to open")
+        yield "load"
+        if os.environ.get("HOW") == "room" and Path("one.is.open").exists():
+            raise DeviceMemoryError(
+                "model 'tiny': cuda:0 is out of memory: the weights take 12.6 GiB, 3.1 GiB were free"
+            )
+        Path("one.is.open").touch()
+        self._work("ends to open")
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        if len(request.prompts[0]) == 20 and os.environ.get("BREAKS") == os.environ["ARM"]:
+            if os.environ["HOW"] == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(3600)
+        self._work(f"begins {request.output_tokens} of {hash(request.prompts)}")
+        yield from super().stream(request)
+        self._work(f"ends {request.output_tokens} of {hash(request.prompts)}")
+
+    def close(self) -> None:
+        Path("one.is.open").unlink(missing_ok=True)
+
+
+class InRounds(Scripted):
+    """Writes its name and the length of the prompt of every request into the file `rounds.log`."""
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        with Path("rounds.log").open("a") as file:
+            file.write(f"{type(self).__name__} p{len(request.prompts[0])}\n")
+        yield from super().stream(request)
+
+
+class FirstInRounds(InRounds):
+    pass
+
+
+class SecondInRounds(InRounds):
+    pass
+
+
+class ThirdInRounds(InRounds):
+    pass

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from perfsuite import runs
+from perfsuite.core.codec import decode
 from perfsuite.core.errors import BaselineError
 from tests.builders import make_cell, make_recording
 
@@ -185,3 +186,13 @@ def test_a_root_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
     (tmp_path / ".perfsuite").write_text("")
     with pytest.raises(BaselineError, match="the run cannot be written"):
         runs.start(tmp_path, "d1", ARGV)
+
+
+def test_a_twin_session_is_kept_with_the_samples_of_both_arms(tmp_path: Path) -> None:
+    run = runs.start(tmp_path, "d1", ARGV)
+    old, new = make_recording(noise=0.1, seed=1), make_recording(noise=0.1, seed=2)
+    paths = [run.add_pair(runs.Pair(arms=("main", name), old=(old,), new=(new,))) for name in ("main", "here")]
+    assert [path.name for path in paths] == ["pair-1.json", "pair-2.json"]
+    found = decode(runs.Pair, json.loads(paths[1].read_text()), where="pair")
+    assert found == runs.Pair(arms=("main", "here"), old=(old,), new=(new,))
+    assert run.recordings() == ()

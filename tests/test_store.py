@@ -29,6 +29,7 @@ from tests.builders import (
     make_environment,
     make_recording,
     make_sessions,
+    with_requests,
 )
 from tests.watched import device_readings, host_readings, neighbour
 
@@ -207,7 +208,8 @@ def test_a_truncated_file_is_refused_as_ending_too_early(store: BaselineStore, k
 def test_a_foreign_schema_is_refused_with_both_numbers(store: BaselineStore) -> None:
     edit(store.save(make_baseline()), lambda data: data.update(schema=7))
     assert refusal(store) == (
-        "schema 7; this perfsuite reads 1, 2, 3 and 4; upgrade perfsuite, or record again with: pytest --save-baseline"
+        "schema 7; this perfsuite reads 1, 2, 3, 4 and 5; upgrade perfsuite, or record again with: "
+        "pytest --save-baseline"
     )
 
 
@@ -419,7 +421,7 @@ def test_a_layout_1_file_is_saved_again_in_today_s_layout(store: BaselineStore) 
     loaded = load(store)
     assert isinstance(loaded, Baseline)
     store.save(loaded)
-    assert json.loads(path.read_text())["schema"] == 4
+    assert json.loads(path.read_text())["schema"] == 5
 
 
 def to_layout_2(data: dict[str, Any]) -> None:
@@ -474,6 +476,32 @@ def test_readings_and_samples_set_aside_are_loaded_as_they_were(store: BaselineS
     watched = replace(recording, monitoring=seen, samples=timed, set_aside=timed[:2])
     store.save(make_baseline(watched))
     assert load(store) == make_baseline(watched)
+
+
+def to_layout_4(data: dict[str, Any]) -> None:
+    """As it was written before requests that are sent together had times of their own."""
+    data["schema"] = 4
+    for recording in data["baseline"]["recordings"]:
+        for samples in (recording["samples"], recording["warmups"]):
+            del samples["rows_ns"], samples["rows_tokens"]
+    seal(data)
+
+
+def test_a_file_of_layout_4_is_loaded_with_rows_that_share_one_time(store: BaselineStore) -> None:
+    edit(store.save(make_baseline()), to_layout_4)
+    assert load(store) == make_baseline()
+
+
+def test_times_of_requests_are_loaded_as_they_were(store: BaselineStore) -> None:
+    recording = with_requests(make_recording())
+    store.save(make_baseline(recording))
+    assert load(store) == make_baseline(recording)
+
+
+def test_times_of_requests_are_not_compared_with_times_of_all_rows() -> None:
+    rows, requests = make_recording(), with_requests(make_recording())
+    assert make_baseline(rows).mismatches(requests) == ("times: of all rows there, of each request here",)
+    assert make_baseline(requests).mismatches(requests) == ()
 
 
 STORED = sorted((Path(__file__).parents[1] / "baselines").glob("*/*/*/p10-*.json"))

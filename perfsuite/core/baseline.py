@@ -10,9 +10,10 @@ from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import Metric, parse_metric
 from perfsuite.core.recording import Environment, Recording
 
-SCHEMA = 4
+SCHEMA = 5
 """Number of the stored layout. Layout 1, without canaries, is read as well: its sessions are judged raw; layout 2,
-without rooflines: the floors of its samples are not known; and layout 3, without a monitor: nobody knows its clocks."""
+without rooflines: the floors of its samples are not known; layout 3, without a monitor: nobody knows its clocks; and
+layout 4, in which requests that were sent together have no times of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,17 @@ class Baseline:
             *_cell_differences(self.cell, recording.cell),
             *recording.environment.differences(self.environment, ignore=ignore),
             *(recording.evidence.differences(self.recordings[0].evidence) if recording.samples else ()),
+            *(_course_differences(self.recordings[0], recording) if recording.samples else ()),
         )
+
+
+def _course_differences(stored: Recording, measured: Recording) -> tuple[str, ...]:
+    """Layouts before 5 know of requests sent together only when the slowest had each token."""
+    both = (stored, measured)
+    times = ["of each request" if each.together > 1 else "of all rows" for each in both]
+    turns = ["in turns" if each.beside else "by itself" for each in both]
+    pairs = (("times", *times), ("measured", *turns))
+    return tuple(f"{name}: {there} there, {here} here" for name, there, here in pairs if there != here)
 
 
 def _cell_differences(stored: Cell, measured: Cell) -> tuple[str, ...]:

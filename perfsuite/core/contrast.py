@@ -25,9 +25,9 @@ AGREEING_SESSIONS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What is asked of one metric: the statistic, the tolerance, and the chances of error that are accepted.
+    """What is asked of one metric: `gates` counts the verdicts of the run, `metrics` the different metrics among them.
 
-    `gates` counts the verdicts of the run, `metrics` how many different metrics are among them.
+    `in_turns` only changes words.
     """
 
     statistic: Statistic
@@ -37,6 +37,7 @@ class Rule:
     looks: int = 6
     family_error: float = 0.001
     direction: Direction = Direction.LOWER_IS_BETTER
+    in_turns: bool = False
 
     def __post_init__(self) -> None:
         self._check_types()

@@ -65,7 +65,7 @@ class Tally:
 def tally(context: Context, ids: Iterable[int] = (), more: Iterable[Misreading] = ()) -> Tally:
     """The draws `ids` at a context, beside every misreading, and `more`, that can be told from the truth there."""
     token = next_token(context)
-    found = (_rival(token, misreading) for misreading in (*misreadings(context), *more))
+    found = (_rival(token, misreading, context.unseen) for misreading in (*misreadings(context), *more))
     rivals = tuple(rival for rival in found if rival is not None)
     return Tally(context=context, token=token, rivals=rivals, counts=np.zeros(len(context.logits))).added(ids)
 
@@ -79,9 +79,11 @@ def _cells(token: NextToken, kept: Mask) -> Cells:
     return Cells(log_p=log_normalised(token.scores, kept), slack=np.where(kept, token.slack, 0.0))
 
 
-def _rival(token: NextToken, misreading: Misreading) -> Rival | None:
+def _rival(token: NextToken, misreading: Misreading, unseen: Mask | None) -> Rival | None:
     """`None` where the two cannot be told apart within rounding, or leave no token to tell them by."""
     space = ~(token.optional | misreading.token.optional)
+    if unseen is not None:
+        space &= ~unseen
     kept, rival_kept = token.required & space, misreading.token.required & space
     if not kept.any() or not rival_kept.any():
         return None

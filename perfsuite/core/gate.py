@@ -43,14 +43,15 @@ def judge(
     family_error: float = 0.001,
     direction: Direction = Direction.LOWER_IS_BETTER,
     later: Sessions = (),
+    in_turns: bool = False,
 ) -> Verdict:
     """The verdict on one metric; samples in any unit, the same on both sides, in the order taken.
 
     `metric` is 'median', 'mean', 'p95' or 'p99'; `gates` counts the verdicts of the whole run, `metrics` how many
     different metrics are among them, `looks` the sessions a candidate may get. `later` are sessions of later runs that
-    passed; they tell of the noise, not of the level. The first samples of each session count, as many as the shortest
-    has; one that is cut to half or less of the longest is refused. Bad samples never raise, they give INVALID;
-    OptionError for an argument that cannot be used.
+    passed; they tell of the noise, not of the level. `in_turns`: samples are ratios of two versions that took turns.
+    The first samples of each session count, as many as the shortest has; one that is cut to half or less of the longest
+    is refused. Bad samples never raise, they give INVALID; OptionError for an argument that cannot be used.
     """
     rule = Rule(
         statistic=statistic_named(metric),
@@ -60,6 +61,7 @@ def judge(
         looks=looks,
         family_error=family_error,
         direction=direction,
+        in_turns=in_turns,
     )
     if noise is not None and noise.statistic is not rule.statistic:
         raise OptionError(f"noise: it was fitted for {noise.statistic.value!r}, not for {metric!r}; fit it again")

@@ -88,9 +88,12 @@ def readings(recording: Recording, canary: Canary) -> dict[int, int]:
 
 
 def seen(metric: Metric, recording: Recording, mode: Mode = RAW, ranges: Ranges | None = None) -> Seen:
-    """The session's values for `metric`, as `mode` says and without the blocks that left `ranges`."""
+    """The session's values for `metric`, as `mode` says and without the blocks that left `ranges`.
+
+    Requests that were sent together count once (`Series.of_call`).
+    """
     series = SERIES[metric.series]
-    blocks = series.by_block(recording)
+    blocks = series.by_block(recording, metric.statistic)
     factors = block_factors(recording, mode, blocks)
     outside = _outside(recording, guards(series, mode, ranges or {}))
     kept = {block: values for block, values in blocks.items() if block in factors and block not in outside}

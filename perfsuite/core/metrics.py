@@ -1,8 +1,9 @@
 """Owns the metrics: what each one is called, where its values come from and which direction is better."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from statistics import fmean, median
 from types import MappingProxyType
 
 from perfsuite.core.errors import OptionError
@@ -35,15 +36,32 @@ class Statistic(Enum):
         return self in (Statistic.P95, Statistic.P99)
 
 
+_AMONG: Mapping[Statistic, Callable[[Sequence[float]], float]] = MappingProxyType(
+    {Statistic.MEAN: fmean, Statistic.P50: median, Statistic.P95: max, Statistic.P99: max}
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """A quantity that every request, or every gap in it, has one value of, in nanoseconds."""
+    """A quantity that every request, or every gap in it, has one value of, in nanoseconds: `of_request`."""
 
     name: str
     label: str
     phase: Phase
     direction: Direction
-    of_sample: Callable[[Sample], tuple[float, ...]]
+    of_request: Callable[[Sample], tuple[float, ...]]
+
+    def of_sample(self, sample: Sample) -> tuple[float, ...]:
+        """The values of all requests of a call."""
+        return tuple(value for request in sample.requests for value in self.of_request(request))
+
+    def of_call(self, sample: Sample, statistic: Statistic) -> tuple[float, ...]:
+        """What a call counts with in a verdict: requests that were sent together share their fate and count once.
+
+        The median of their values for the median, the mean for the mean, the slowest for a tail.
+        """
+        values = self.of_sample(sample)
+        return (_AMONG[statistic](values),) if sample.rows_ns and values else values
 
     def values(self, recording: Recording) -> tuple[float, ...]:
         """Every value of this series in one session, in the order taken; empty where it is undefined."""
@@ -53,11 +71,15 @@ class Series:
         """Whether the session has any value of this series."""
         return any(self.of_sample(sample) for sample in recording.samples if sample.phase is self.phase)
 
-    def by_block(self, recording: Recording) -> dict[int, tuple[float, ...]]:
-        """The same values by the block they were taken in, blocks in order; a block without values is absent."""
+    def by_block(self, recording: Recording, statistic: Statistic | None = None) -> dict[int, tuple[float, ...]]:
+        """The same values by the block they were taken in, blocks in order; a block without values is absent.
+
+        For a `statistic` those that calls count with in a verdict.
+        """
         blocks: dict[int, list[float]] = {}
         for sample in recording.of_phase(self.phase):
-            blocks.setdefault(sample.block, []).extend(self.of_sample(sample))
+            values = self.of_sample(sample) if statistic is None else self.of_call(sample, statistic)
+            blocks.setdefault(sample.block, []).extend(values)
         return {block: tuple(values) for block, values in blocks.items() if values}
 
     @property
@@ -91,8 +113,8 @@ _SERIES = (
 )
 SERIES: Mapping[str, Series] = MappingProxyType(
     {
-        name: Series(name=name, label=label, phase=phase, direction=_LOWER, of_sample=of_sample)
-        for name, label, phase, of_sample in _SERIES
+        name: Series(name=name, label=label, phase=phase, direction=_LOWER, of_request=of_request)
+        for name, label, phase, of_request in _SERIES
     }
 )
 

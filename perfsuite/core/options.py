@@ -8,6 +8,7 @@ from typing import TypeVar
 from perfsuite.core.errors import OptionError
 from perfsuite.core.metrics import Metric, Statistic, parse_metric
 from perfsuite.core.resources import RESOURCES
+from perfsuite.core.throughput import Objective
 from perfsuite.core.units import parse_duration, parse_percent
 from perfsuite.core.workload import DEFAULT_SAMPLING, ModelSpec, SamplingParams
 
@@ -89,7 +90,7 @@ class GateOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The default matrix of a run, and how it is measured and judged."""
+    """The default matrix of a run, and how it is measured and judged; `objectives` are those of goodput."""
 
     strategies: tuple[str, ...] = ("eager",)
     models: tuple[ModelSpec, ...] = (ModelSpec(name="tiny"),)
@@ -101,6 +102,7 @@ class Options:
     measure: MeasureOptions = MeasureOptions()
     gate: GateOptions = GateOptions()
     save_baseline: bool = False
+    objectives: tuple[Objective, ...] = ()
 
 
 def parse_lengths(text: str, *, where: str) -> tuple[int, ...]:
@@ -121,7 +123,7 @@ def parse_tolerances(text: str, *, where: str) -> dict[Metric, float]:
 
 
 def parse_resources(text: str, *, where: str) -> dict[str, float]:
-    """The tolerances of 'memory' and 'energy' among those of the same text, written alike."""
+    """The tolerances of 'memory', 'energy' and 'throughput' among those of the same text, written alike."""
     return {name: amount for name, amount in _amounts(text, where).items() if name in RESOURCES}
 
 

@@ -8,7 +8,7 @@ or closer to it than rounding can tell, any may stay and any may go: they are `a
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class Context:
     """What one draw depends on: logits [V], the row's own ids and the parameters.
 
     `others` are the ids of the other rows of the batch, the row before first; nothing must depend on them. `precision`
-    is the sampler's.
+    is the sampler's. `unseen` [V] are ids that an answer does not tell, so that nothing may rest on their frequency.
     """
 
     logits: Floats
@@ -31,6 +31,7 @@ class Context:
     generated: tuple[int, ...] = ()
     others: tuple[tuple[int, ...], ...] = ()
     precision: Precision = field(default_factory=Precision)
+    unseen: Mask | None = None
 
     @property
     def seen(self) -> tuple[int, ...]:
@@ -69,7 +70,8 @@ def next_token(context: Context) -> NextToken:
     check_logits(context.logits)
     params = context.params
     scores = penalised(context.logits, seen_mask(context.seen, len(context.logits)), params.repetition_penalty)
-    return from_scores(scores, params, context.precision)
+    found = from_scores(scores, params, context.precision)
+    return found if context.unseen is None else replace(found, required=found.required & ~context.unseen)
 
 
 def from_scores(penalised_scores: Floats, params: SamplingParams, precision: Precision) -> NextToken:

@@ -1,7 +1,9 @@
 """Owns how many times faster one strategy of a run is than another, and how sure that is.
 
 A session counts as one number, as in every verdict: the ratio's interval is Welch's, on the logarithms of the sessions'
-statistics (Welch 1947). Both sides are of one run and machine, so no baseline is needed.
+statistics (Welch 1947). Where the sessions of both took turns, block by block, what they share cancels: then it is
+Student's, on the differences of sessions that were made together. Both sides are of one run and machine, so no
+baseline is needed.
 """
 
 import math
@@ -26,12 +28,16 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """`times` faster than the other (2.0: half the time); `interval` is `None` below LEAST_SESSIONS of a side."""
+    """`times` faster than the other (2.0: half the time); `interval` is `None` below LEAST_SESSIONS of a side.
+
+    `is_paired` says that the sessions took turns; only those count then.
+    """
 
     times: float
     interval: Interval | None
     sessions: int
     others: int
+    is_paired: bool = False
 
     def outcome(self, at_least: float) -> Outcome:
         """PASSED if all of the interval is at or above what is asked for, REGRESSED if below, else INCONCLUSIVE."""
@@ -42,17 +48,39 @@ class Ratio:
 
 def ratio_of(metric: Metric, own: Sequence[Recording], other: Sequence[Recording]) -> Ratio | None:
     """How many times faster `own` is than `other` by this metric; `None` if one of them has no values of it."""
+    pairs = _pairs(own, other)
+    if len(pairs) >= LEAST_SESSIONS:
+        own, other = zip(*pairs, strict=True)
     ours, theirs = _estimates(metric, own), _estimates(metric, other)
     if not ours or not theirs:
         return None
     sign = 1 if metric.direction is Direction.LOWER_IS_BETTER else -1
     theta = sign * (fmean(theirs) - fmean(ours))
-    error, freedom = _spread(ours, theirs)
+    is_paired = len(pairs) >= LEAST_SESSIONS and len(ours) == len(theirs) == len(pairs)
+    error, freedom = _paired_spread(ours, theirs) if is_paired else _spread(ours, theirs)
     interval = None
     if freedom is not None:
         reach = error * -float(special.stdtrit(freedom, (1 - CONFIDENCE) / 2)) if error else 0.0
         interval = Interval(low=math.exp(theta - reach), high=math.exp(theta + reach), confidence=CONFIDENCE)
-    return Ratio(times=math.exp(theta), interval=interval, sessions=len(ours), others=len(theirs))
+    return Ratio(times=math.exp(theta), interval=interval, sessions=len(ours), others=len(theirs), is_paired=is_paired)
+
+
+def _pairs(own: Sequence[Recording], other: Sequence[Recording]) -> list[tuple[Recording, Recording]]:
+    """The sessions of both that took turns with each other."""
+    beside = {recording.session: recording for recording in other}
+    return [
+        (recording, found)
+        for recording in own
+        if (found := beside.get(recording.session)) is not None
+        and found.cell.strategy in recording.beside
+        and recording.cell.strategy in found.beside
+    ]
+
+
+def _paired_spread(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
+    """The standard error of the mean difference of pairs, and its degrees of freedom."""
+    differences = [there - here for here, there in zip(ours, theirs, strict=True)]
+    return math.sqrt(variance(differences) / len(differences)), float(len(differences) - 1)
 
 
 def _estimates(metric: Metric, recordings: Sequence[Recording]) -> list[float]:

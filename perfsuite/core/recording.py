@@ -152,6 +152,7 @@ class Recording:
     `sampling` is what the session's sampling check found; `None` in recordings of a time without it.
     `monitoring` is what was seen of the machine beside the samples, `None` where time was scripted or nobody watched
     yet; `set_aside` are samples that were taken anew because it was disturbed then: they enter no statistic.
+    `beside` names the strategies whose sessions took turns with this one, block by block; none: it ran by itself.
     """
 
     cell: Cell
@@ -170,9 +171,15 @@ class Recording:
     sampling: SamplingCheck | None = field(default=None, metadata={ADDED_LATER: True})
     monitoring: Monitoring | None = field(default=None, metadata={ADDED_LATER: True})
     set_aside: tuple[Sample, ...] = field(default=(), metadata={ADDED_LATER: True})
+    beside: tuple[str, ...] = field(default=(), metadata={ADDED_LATER: True})
 
     def of_phase(self, phase: Phase) -> tuple[Sample, ...]:
         return tuple(sample for sample in self.samples if sample.phase is phase)
+
+    @property
+    def together(self) -> int:
+        """How many requests, each with times of its own, were sent at once; 1 where rows share one time."""
+        return max((len(sample.rows_ns or ()) for sample in self.samples), default=1) or 1
 
     @property
     def startup_ns(self) -> int:

@@ -97,9 +97,15 @@ def _decides(contrast: Contrast, rule: Rule) -> bool:
 
 def _fewest_sessions(contrast: Contrast, rule: Rule) -> int | None:
     for k in range(contrast.k + 1, MOST_SESSIONS + 1):
-        if _decides(enlarged(contrast, rule, k=k), replace(rule, looks=max(rule.looks, k))):
+        larger = enlarged(contrast, rule, m=_beside(contrast, rule, k), k=k)
+        if _decides(larger, replace(rule, looks=max(rule.looks, k))):
             return k - contrast.k
     return None
+
+
+def _beside(contrast: Contrast, rule: Rule, k: int) -> int:
+    """How many baseline sessions there are when the candidate has `k`: in turns each comes with an A/A session."""
+    return contrast.m + (k - contrast.k if rule.in_turns else 0)
 
 
 def _larger_baseline(contrast: Contrast, rule: Rule) -> list[str]:
@@ -107,7 +113,7 @@ def _larger_baseline(contrast: Contrast, rule: Rule) -> list[str]:
     for m in range(contrast.m + 1, MOST_BASELINE_SESSIONS + 1):
         if _decides(enlarged(contrast, rule, m=m, k=k), rule):
             candidates = f" and {k} candidate sessions" if k > contrast.k else ""
-            return [f"{m} baseline sessions ({contrast.m} now){candidates}"]
+            return [f"{m} {'A/A' if rule.in_turns else 'baseline'} sessions ({contrast.m} now){candidates}"]
     return []
 
 
@@ -126,8 +132,8 @@ def _gateable(contrast: Contrast, rule: Rule) -> float:
 def _tolerance_remedy(tolerance: float, rule: Rule) -> str:
     options = [f"a tolerance of {_percent(tolerance)}"] if tolerance <= 1 else []
     options.append("a quieter machine")
-    if not rule.statistic.is_tail:
-        options.append("both versions in turns (--perf-against, planned)")
+    if not (rule.statistic.is_tail or rule.in_turns):
+        options.append("both versions in turns (--perf-against REF, docs/twin.md)")
     return " or ".join(options)
 
 
@@ -173,5 +179,6 @@ def sessions_can_decide(contrast: Contrast, rule: Rule) -> bool:
     freedom = contrast.spread.freedom
     variance = contrast.spread.variance * freedom / float(special.chdtri(freedom, 0.05))
     quiet = replace(contrast, spread=replace(contrast.spread, variance=variance))
-    found = (enlarged(case, rule, k=k) for case in (quiet, replace(quiet, theta=0.0)))
+    m = _beside(contrast, rule, k)
+    found = (enlarged(case, rule, m=m, k=k) for case in (quiet, replace(quiet, theta=0.0)))
     return any(decide(case, rule) is not Outcome.INCONCLUSIVE for case in found)

@@ -1,10 +1,13 @@
-"""Owns one timed request: what was sent, what streamed back, and the times in between."""
+"""Owns one timed call, of one request or of several sent together: what streamed back, and the times in between."""
 
 from dataclasses import dataclass, field
 from enum import Enum
 
 from perfsuite.core.codec import ADDED_LATER
 from perfsuite.core.workload import SamplingParams
+
+ROW_STEP = 2**33
+"""Between the seeds of rows; requests that follow each other have seeds much closer to each other than this."""
 
 
 class Phase(Enum):
@@ -22,6 +25,10 @@ class Request:
     output_tokens: int
     sampling: SamplingParams
     ignore_eos: bool = True
+
+    def seed_of(self, row: int) -> int:
+        """The seed of a row that is sent as a request of its own; rows that shared one would draw alike."""
+        return (self.sampling.seed + row * ROW_STEP) % 2**63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +55,10 @@ class Sample:
     slowest row has it. `tokens[i]` is how many tokens of one row came with it. `device_ns[i]` is the device's own
     time for that step, `None` where no device took part. `block` numbers the run of samples it was taken in. `sent_ns`
     is when it was sent, on the clock of the monitor's readings; `None` in samples of a time without a monitor.
+
+    Where the rows are requests of their own (engines, endpoints), `rows_ns[row]` and `rows_tokens[row]` are the same
+    of each row by itself, all counted from the moment they were sent together; `None` where rows share one time, for a
+    single row, and in samples of an earlier layout.
     """
 
     phase: Phase
@@ -56,10 +67,24 @@ class Sample:
     tokens: tuple[int, ...]
     device_ns: tuple[int, ...] | None = None
     sent_ns: int | None = field(default=None, metadata={ADDED_LATER: True})
+    rows_ns: tuple[tuple[int, ...], ...] | None = field(default=None, metadata={ADDED_LATER: True})
+    rows_tokens: tuple[tuple[int, ...], ...] | None = field(default=None, metadata={ADDED_LATER: True})
 
     def __post_init__(self) -> None:
-        if not self.arrivals_ns or len(self.tokens) != len(self.arrivals_ns):
+        times, tokens = self.rows_ns or (), self.rows_tokens or ()
+        events = zip((self.arrivals_ns, *times), (self.tokens, *tokens), strict=False)
+        if len(times) != len(tokens) or any(not a or len(a) != len(t) for a, t in events):
             raise ValueError("a sample needs one token count per arrival, and at least one arrival")
+
+    @property
+    def requests(self) -> tuple["Sample", ...]:
+        """Each request of its own as a sample; the sample itself where its rows share one time."""
+        if not self.rows_ns or not self.rows_tokens:
+            return (self,)
+        return tuple(
+            Sample(phase=self.phase, block=self.block, arrivals_ns=times_ns, tokens=tokens, sent_ns=self.sent_ns)
+            for times_ns, tokens in zip(self.rows_ns, self.rows_tokens, strict=True)
+        )
 
     @property
     def ttft_ns(self) -> int:
@@ -113,8 +138,10 @@ class Failure:
     """A request, or a whole cell, that broke: counted and shown, never a latency of zero.
 
     `stage` is where: 'open', 'warm-up', 'measure', 'answer' (the wrong number of tokens, an id outside the
-    vocabulary) or 'worker' (the process died).
+    vocabulary) or 'worker' (the process died). `phase` is the kind of request that broke; `None` for what was none, and
+    in failures of an earlier layout.
     """
 
     stage: str
     message: str
+    phase: Phase | None = field(default=None, metadata={ADDED_LATER: True})

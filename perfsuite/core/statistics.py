@@ -162,16 +162,20 @@ def samples_floor(p: float, confidence: float = 0.95) -> int:
     return max(1, math.ceil(math.log1p(-confidence) / math.log(p)))
 
 
-def order_interval(values: Iterable[float], p: float, confidence: float = 0.95) -> Interval | None:
+def order_interval(
+    values: Iterable[float], p: float, confidence: float = 0.95, *, together: int = 1
+) -> Interval | None:
     """The distribution-free interval of the p-quantile between two order statistics; `None` if n is too small for one.
 
     Each end is missed with at most (1 - confidence) / 2, by the binomial distribution (David & Nagaraja 2003, 7.1).
+    Of values that come `together` so many count as one: they may all say the same.
     """
     ordered = np.sort(_floats(values))
-    ranks = _interval_ranks(ordered.size, p, confidence)
+    ranks = _interval_ranks(ordered.size // together, p, confidence)
     if ranks is None:
         return None
-    return Interval(low=float(ordered[ranks[0]]), high=float(ordered[ranks[1]]), confidence=confidence)
+    low, high = ranks[0] * together, min((ranks[1] + 1) * together, ordered.size) - 1
+    return Interval(low=float(ordered[low]), high=float(ordered[high]), confidence=confidence)
 
 
 @lru_cache(maxsize=256)
@@ -183,10 +187,12 @@ def _interval_ranks(n: int, p: float, confidence: float) -> tuple[int, int] | No
     return (low, high) if low >= 0 and high < n else None
 
 
-def summarize(values: Iterable[float]) -> Summary:
+def summarize(values: Iterable[float], *, together: int = 1) -> Summary:
     """Count, moments and quantiles of the values, in their unit; ValueError for none.
 
     P95 and P99 below `samples_floor` have no value but say how many samples are missing; the median always has one.
+    Of values that come `together`, as those of requests sent at once, so many count as one sample there and in
+    intervals.
     """
     array = _floats(values)
     if not array.size:
@@ -197,13 +203,15 @@ def summarize(values: Iterable[float]) -> Summary:
         std=float(array.std(ddof=1)) if array.size > 1 else None,
         minimum=float(array.min()),
         maximum=float(array.max()),
-        p50=_quantile_of(array, 0.5, floor=1),
-        p95=_quantile_of(array, 0.95, floor=samples_floor(0.95)),
-        p99=_quantile_of(array, 0.99, floor=samples_floor(0.99)),
+        p50=_quantile_of(array, 0.5, floor=1, together=together),
+        p95=_quantile_of(array, 0.95, floor=samples_floor(0.95), together=together),
+        p99=_quantile_of(array, 0.99, floor=samples_floor(0.99), together=together),
     )
 
 
-def _quantile_of(array: FloatArray, p: float, *, floor: int) -> Quantile:
-    missing = max(0, floor - array.size)
-    value = None if missing else float(np.quantile(array, p))
-    return Quantile(probability=p, value=value, interval=None if missing else order_interval(array, p), missing=missing)
+def _quantile_of(array: FloatArray, p: float, *, floor: int, together: int) -> Quantile:
+    missing = max(0, floor - max(1, array.size // together))
+    if missing:
+        return Quantile(probability=p, value=None, interval=None, missing=missing)
+    interval = order_interval(array, p, together=together)
+    return Quantile(probability=p, value=float(np.quantile(array, p)), interval=interval)

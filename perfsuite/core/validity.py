@@ -62,12 +62,16 @@ def _too_few(recording: Recording) -> Iterator[str]:
 def _wrong_tokens(recording: Recording) -> Iterator[str]:
     wanted = {Phase.PREFILL: 1, Phase.DECODE: recording.cell.workload.output_tokens}
     wrong = [
-        f"sample {index} ({sample.phase.value}) has {sample.output_tokens} instead of {wanted[sample.phase]}"
+        f"sample {index} ({sample.phase.value}) has {counts[0]} instead of {wanted[sample.phase]}"
         for index, sample in enumerate(recording.samples, start=1)
-        if sample.output_tokens != wanted[sample.phase]
+        if (counts := [n for n in map(_output_tokens, (sample, *sample.requests)) if n != wanted[sample.phase]])
     ]
     if wrong:
         yield f"{_count(wrong, recording)} with a wrong number of output tokens; {wrong[0]}"
+
+
+def _output_tokens(sample: Sample) -> int:
+    return sample.output_tokens
 
 
 def _wrong_times(recording: Recording) -> Iterator[str]:
@@ -77,8 +81,8 @@ def _wrong_times(recording: Recording) -> Iterator[str]:
 
 
 def _times_hold(sample: Sample) -> bool:
-    times = (0, *sample.arrivals_ns)
-    increase = all(after > before for before, after in pairwise(times))
+    every = (sample.arrivals_ns, *(sample.rows_ns or ()))
+    increase = all(after > before for times in every for before, after in pairwise((0, *times)))
     return increase and all(duration >= 0 for duration in sample.device_ns or ())
 
 

@@ -1,18 +1,17 @@
 """Owns what a live strategy is asked under one workload, logits and answers, and what is wrong with their shape."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-
-import numpy as np
 
 from perfsuite.core.answer import check_answer, check_logits
 from perfsuite.core.boundaries import Floats
 from perfsuite.core.oracle import Context
 from perfsuite.core.problem import Problem
 from perfsuite.core.rounding import precision_of
-from perfsuite.core.sample import Request
+from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.workload import Workload
-from perfsuite.measure.strategy import ExposesLogits, Prompts, Strategy
+from perfsuite.measure.standard import Standard
+from perfsuite.measure.strategy import Prompts, Strategy
 
 SEED_STEP = 7919
 
@@ -22,7 +21,7 @@ class Asking:
     """One strategy at fixed prompts; `problems` gathers what is found. `on_request` is called before each request."""
 
     strategy: Strategy
-    logits: ExposesLogits
+    standard: Standard
     workload: Workload
     prompts: Prompts
     on_request: Callable[[], object]
@@ -31,7 +30,7 @@ class Asking:
     def read(self, prompts: Prompts) -> Floats | None:
         """Logits [B, V] in float64; `None`, with the problem noted, if they are none."""
         self.on_request()
-        rows = np.asarray(self.logits.next_token_logits(prompts)).astype(np.float64)
+        rows = self.standard.read(prompts)
         wrong = check_logits(rows)
         self.problems.extend(wrong)
         return None if wrong else rows
@@ -45,6 +44,8 @@ class Asking:
         )
         self.on_request()
         chunks = list(self.strategy.stream(request))
+        if self.standard.speech is not None:
+            return [[self.standard.speech.heard(_text(chunks, row))] for row in range(len(self.prompts))]
         self.problems.extend(check_answer(chunks, request, vocabulary=self.strategy.facts().vocabulary))
         return [
             [token for chunk in chunks if chunk.row == row for token in chunk.token_ids]
@@ -53,7 +54,6 @@ class Asking:
 
     def context(self, rows: Floats, row: int, generated: tuple[int, ...] = (), *, same_pass: bool) -> Context:
         """What a draw of one row depends on, at these logits [B, V]."""
-        facts = self.strategy.facts()
         others = tuple(prompt for index, prompt in enumerate(self.prompts) if index != row)
         return Context(
             logits=rows[row],
@@ -61,5 +61,12 @@ class Asking:
             prompt=self.prompts[row],
             generated=generated,
             others=others[row - 1 :] + others[: row - 1] if row else others[::-1],
-            precision=precision_of(facts.dtype, rows, facts.layers, same_pass=same_pass),
+            precision=precision_of(
+                self.standard.dtype, rows, self.standard.layers, same_pass=same_pass and self.standard.is_own
+            ),
+            unseen=self.standard.unseen(rows.shape[1]),
         )
+
+
+def _text(chunks: Sequence[Chunk], row: int) -> str:
+    return "".join(chunk.text or "" for chunk in chunks if chunk.row == row)

@@ -33,6 +33,19 @@ def used_bytes(gpus: int) -> int | None:
         return None
 
 
+def free_on_gpu(index: int) -> int | None:
+    """Bytes that are free on CUDA's GPU `index`; `None` if there is no such GPU, or its driver does not tell."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        with _nvml() as nvml:
+            return int(nvml.nvmlDeviceGetMemoryInfo(_handle(nvml, index)).free)
+    except (pynvml.NVMLError, IndexError, OSError):
+        return None
+
+
 @contextmanager
 def _nvml() -> Iterator[Any]:
     import pynvml

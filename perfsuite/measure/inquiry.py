@@ -77,6 +77,8 @@ class Inquiry:
     def conduct(self, effort: Effort) -> SamplingCheck:
         """One answer, then first tokens, then more answers: until something is found or nothing is open."""
         self._looks = LOOKS + effort.answers
+        if self._asking.standard.speech is not None:
+            self._found.left_out.add(WHOLE_ANSWER)
         rows = self._asking.read(self._asking.prompts)
         if rows is None:
             return self._outcome()

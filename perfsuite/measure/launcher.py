@@ -11,23 +11,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import IO
 
-import perfsuite
 from perfsuite.core.codec import decode, encode
 from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment, Recording
 from perfsuite.core.sampling_check import SamplingCheck
 from perfsuite.core.units import format_seconds, to_s
 from perfsuite.measure.family import MARK, end_group, end_marked, new_mark
+from perfsuite.measure.recipe import OWN, Recipe
 from perfsuite.measure.session import Event, Progress, SessionJob
 
 LAST_OUTPUT_CHARACTERS, KEPT_OUTPUT_BYTES = 300, 65_536
 CLOSING_S = 30.0
 POLL_S = 0.5
-BOOT = "import sys; sys.path.pop(0); sys.path.append({home!r}); from perfsuite.measure.worker import main; main()"
-"""Starts the worker without the current folder on its path: a user's `queue.py` must not stand in for the library's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,35 +49,72 @@ class SessionEnd:
     output: str = ""
 
 
-def run_session(job: SessionJob, on_progress: Callable[[Progress], None]) -> SessionEnd:
+def run_session(job: SessionJob, on_progress: Callable[[Progress], None], recipe: Recipe = OWN) -> SessionEnd:
     """Run `job` in a fresh process and wait for it; whatever happens to the process, no process is left behind."""
-    with tempfile.TemporaryFile() as log, _worker(job, log) as process:
-        lines = _follow(process)
-        environment: Environment | None = None
-        lost: str | None = None
-        measured: tuple[Recording, ...] = ()
-        last = Progress(stage="start")
+    with started(job, on_progress, recipe) as worker:
+        end = worker.follow()
+    if end is None:
+        raise RuntimeError("a session of its own waits for no turn")
+    return end
+
+
+@contextmanager
+def started(job: SessionJob, on_progress: Callable[[Progress], None], recipe: Recipe = OWN) -> Iterator["Worker"]:
+    """A fresh process at work on `job`; no process is left behind."""
+    with tempfile.TemporaryFile() as log, _worker(job, log, recipe) as process:
+        yield Worker(job, process, log, on_progress)
+
+
+class Worker:
+    """A session's process, as far as its events tell of it."""
+
+    def __init__(
+        self,
+        job: SessionJob,
+        process: "subprocess.Popen[str]",
+        log: IO[bytes],
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self._job, self._process, self._log, self._on_progress = job, process, log, on_progress
+        self._lines = _follow(process)
+        self._environment: Environment | None = None
+        self._lost: str | None = None
+        self._measured: tuple[Recording, ...] = ()
+        self._last = Progress(stage="start")
+
+    def give_turn(self) -> None:
+        """Let a worker that waits for its turn go on."""
+        _tell(self._process, "")
+
+    def follow(self) -> SessionEnd | None:
+        """How the session ended; `None` if it is waiting for its turn."""
         while True:
-            line = _next_line(lines, process, to_s(job.measure.silence_of(last.stage)))
+            line = _next_line(self._lines, self._process, to_s(self._job.measure.silence_of(self._last.stage)))
             event = decode(Event, json.loads(line), where="worker event") if line else None
+            if event is not None and event.waiting:
+                return None
             if event is None or not (event.progress or event.environment or event.lost or event.measured):
-                break
-            environment, lost = event.environment or environment, event.lost or lost
-            measured = event.measured or measured
+                return self._ended(event, hung=line is None)
+            self._environment, self._lost = event.environment or self._environment, event.lost or self._lost
+            self._measured = event.measured or self._measured
             if event.progress is not None:
-                last = event.progress
-                on_progress(last)
-        culprit = job.cells[last.cell] if last.cell is not None else None
+                self._last = event.progress
+                self._on_progress(event.progress)
+
+    def _ended(self, event: Event | None, *, hung: bool) -> SessionEnd:
+        environment, lost = self._environment, self._lost
+        culprit = self._job.cells[self._last.cell] if self._last.cell is not None else None
         if event is not None:
-            _let_close(process)
-            told = replace(_told_end(event, environment), output=_output(log) if event.broken else "")
+            _let_close(self._process)
+            told = replace(_told_end(event, environment), output=_output(self._log) if event.broken else "")
             return replace(told, lost=lost, culprit=culprit) if lost else told
-        died = _death(process, log, last, job, hung=line is None)
-        if measured:
+        died = _death(self._process, self._log, self._last, self._job, hung)
+        output = _output(self._log)
+        if self._measured:
             unchecked = SamplingCheck(not_checked=died)
-            kept = tuple(replace(recording, sampling=unchecked) for recording in measured)
-            return SessionEnd(recordings=kept, environment=environment, output=_output(log))
-        return SessionEnd(died=died, lost=lost, environment=environment, culprit=culprit, output=_output(log))
+            kept = tuple(replace(recording, sampling=unchecked) for recording in self._measured)
+            return SessionEnd(recordings=kept, environment=environment, output=output)
+        return SessionEnd(died=died, lost=lost, environment=environment, culprit=culprit, output=output)
 
 
 def _told_end(event: Event, environment: Environment | None) -> SessionEnd:
@@ -102,17 +136,18 @@ def _let_close(process: "subprocess.Popen[str]") -> None:
 
 
 @contextmanager
-def _worker(job: SessionJob, log: IO[bytes]) -> Iterator["subprocess.Popen[str]"]:
+def _worker(job: SessionJob, log: IO[bytes], recipe: Recipe) -> Iterator["subprocess.Popen[str]"]:
     mark = new_mark()
     process = subprocess.Popen(
-        [sys.executable, "-c", BOOT.format(home=str(Path(perfsuite.__file__).parent.parent))],
+        recipe.command,
+        cwd=recipe.folder,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,
         encoding="utf-8",
         start_new_session=True,
-        env={**os.environ, MARK: mark},
+        env=recipe.environment(**{MARK: mark}),
     )
     try:
         _send(process, job)
@@ -122,13 +157,18 @@ def _worker(job: SessionJob, log: IO[bytes]) -> Iterator["subprocess.Popen[str]"
 
 
 def _send(process: "subprocess.Popen[str]", job: SessionJob) -> None:
+    """Tell the job; the stream is left open: when it closes, the worker knows that nobody waits any more."""
+    _tell(process, json.dumps(encode(job)))
+
+
+def _tell(process: "subprocess.Popen[str]", line: str) -> None:
     if process.stdin is None:
         raise RuntimeError("the worker was started without a standard input")
     try:
-        process.stdin.write(json.dumps(encode(job)) + "\n")
-        process.stdin.flush()  # and left open: when it closes, the worker knows that nobody waits any more
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
     except BrokenPipeError:
-        return  # it died at once; following it says why
+        return  # it died; following it says why
 
 
 def _end(process: "subprocess.Popen[str]", mark: str) -> None:

@@ -11,7 +11,8 @@ from perfsuite.measure.allowance import Allowance
 from perfsuite.measure.clock import Clock
 from perfsuite.measure.inquiry import Effort
 from perfsuite.measure.sampling import check_sampling
-from perfsuite.measure.strategy import Ability, ExposesLogits, PreparesRequests, Prompts, Strategy
+from perfsuite.measure.standard import standard_of
+from perfsuite.measure.strategy import Ability, PreparesRequests, Prompts, RunsElsewhere, Strategy
 from perfsuite.measure.telling import Candidates, candidate_prompts, telling_prompts
 
 PARAMETERS = (
@@ -28,6 +29,8 @@ PARAMETERS = (
 trained model hardly ever draws the tokens whose logits are negative."""
 PLAIN = SamplingParams()
 """Where every token is possible it shows best whether steps are independent."""
+HOTTEST = 2.0
+"""Engines and servers take no temperature above this (vLLM's SamplingParams, OpenAI's API)."""
 REQUESTS = 256
 ROWS_OF_ANSWERS = 24
 """Full answers asked for at most, all rows counted."""
@@ -63,6 +66,7 @@ class _Examination:
         self._workload = workload
         self._clock = clock
         self._time = Allowance(clock, TIME_NS if clock else math.inf)
+        self._standard = standard_of(strategy)
         self._candidates: dict[int, Candidates] = {}
         self._answers = max(ROWS_OF_ANSWERS // workload.batch_size, 1)
         self.checks: list[SamplingCheck] = []
@@ -103,6 +107,7 @@ class _Examination:
         return self._clock is None or self._time.spent_ns < AGAIN_NS
 
     def _check(self, workload: Workload, effort: Effort, wanted: frozenset[str] = frozenset()) -> None:
+        workload = self._as_taken(workload)
         if not self._time.has(0):
             self.checks.append(SamplingCheck(left_out=(describe(workload.sampling),)))
             return
@@ -111,9 +116,16 @@ class _Examination:
         allowance = Allowance(self._clock, self._time.left_ns)
         self.checks.append(check_sampling(self._strategy, workload, effort, prompts, allowance=allowance))
 
+    def _as_taken(self, workload: Workload) -> Workload:
+        """What engines and servers take, too."""
+        if isinstance(self._standard, str) or self._standard.is_own:
+            return workload
+        cooler = min(workload.sampling.temperature, HOTTEST)
+        return replace(workload, sampling=replace(workload.sampling, temperature=cooler))
+
     def _make_ready(self, workload: Workload) -> None:
         """What is compiled or captured for these parameters, once, is no part of the examination."""
-        if isinstance(self._strategy, PreparesRequests):
+        if isinstance(self._strategy, PreparesRequests) and not isinstance(self._strategy, RunsElsewhere):
             prompts = ((0,) * workload.prompt_tokens,) * workload.batch_size
             began_ns = self._time.now_ns()
             self._strategy.prepare(
@@ -122,10 +134,9 @@ class _Examination:
             self._time.forgive(self._time.now_ns() - began_ns)
 
     def _prompts(self, workload: Workload, wanted: frozenset[str]) -> Prompts:
-        strategy = self._strategy
-        if not isinstance(strategy, ExposesLogits) or workload.sampling.is_greedy:
+        if isinstance(self._standard, str) or workload.sampling.is_greedy:
             return ()
-        facts = strategy.facts()
         if workload.seed not in self._candidates:
-            self._candidates[workload.seed] = candidate_prompts(strategy, facts, workload)
-        return telling_prompts(self._candidates[workload.seed], facts, workload, wanted)
+            vocabulary = self._strategy.facts().vocabulary
+            self._candidates[workload.seed] = candidate_prompts(self._standard, vocabulary, workload)
+        return telling_prompts(self._standard, self._candidates[workload.seed], workload, wanted)

@@ -7,7 +7,6 @@ import gc
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import groupby
 
 import numpy as np
 
@@ -15,14 +14,24 @@ from perfsuite.core.errors import DeviceLostError, PerfsuiteError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.options import MeasureOptions
 from perfsuite.core.sample import Chunk, Failure, Phase, Request, Sample
+from perfsuite.measure.arrivals import answer_problem, arrivals, rows_of
 from perfsuite.measure.canary import Canaries, Readings, beside
 from perfsuite.measure.clock import Clock
 from perfsuite.measure.fault import device_fault, loss_told, lost
 from perfsuite.measure.prompts import draw_request
 from perfsuite.measure.session import Progress
 from perfsuite.measure.slowdown import slowed
-from perfsuite.measure.strategy import CountsTokens, KnowsPeaks, PreparesRequests, RunsElsewhere, Strategy, TimesDevice
+from perfsuite.measure.strategy import (
+    Ability,
+    CountsTokens,
+    KnowsPeaks,
+    PreparesRequests,
+    RunsElsewhere,
+    Strategy,
+    TimesDevice,
+)
 from perfsuite.measure.take import CellTake
+from perfsuite.measure.turns import Turns
 from perfsuite.measure.watch import Watcher
 
 WARMUP_BLOCK = -1
@@ -41,15 +50,18 @@ class Recorder:
         options: MeasureOptions,
         report: Callable[[Progress], None],
         watcher: Watcher | None = None,
+        *,
+        turns: Turns | None = None,
     ) -> None:
         self._strategy = strategy
         self._clock = clock
         self._options = options
         self._report = report
         self._watcher = watcher
+        self._turns = turns
         self._vocabulary = strategy.facts().vocabulary
         self._salt = 1 + secrets.randbits(32) if isinstance(strategy, RunsElsewhere) else 0
-        self._canaries = Canaries(strategy, clock)
+        self._canaries = Canaries(strategy, clock) if turns is None else None
         self._current: CellTake | None = None
         self.lost: str | None = None
         waits = options.injected_slowdown and not options.slow_device
@@ -93,7 +105,7 @@ class Recorder:
 
     def _read_canaries(self) -> Readings:
         with loss_told():
-            return self._canaries.read()
+            return self._canaries.read() if self._canaries is not None else {}
 
     def _measure_in_turn(self, takes: tuple[CellTake, ...], order: np.random.Generator, blocks: int) -> None:
         self._read_canaries()  # cold caches and first kernels
@@ -106,7 +118,21 @@ class Recorder:
                     stage="measure", cell=index, done=done, total=total, p50_ns=level.value, half_ns=level.half_width
                 )
                 self._begin(takes[index], told)
+                self._take_turn(takes[index], block)
                 before = self._take_block(takes[index], block, self._shares(block, blocks), before)
+        self._take_turn()
+
+    def _take_turn(self, take: CellTake | None = None, block: int = 0) -> None:
+        """Where another session shares the machine, wait until it rests; the first request after that does not count.
+
+        The last turn of a session, without a take, is for what follows the samples.
+        """
+        if self._turns is None:
+            return
+        self._turns.take()
+        if take is not None:
+            beyond = 1 + self._options.warmup + self._options.samples + self._options.decode_samples
+            self._take(take, Phase.PREFILL, beyond + block, WARMUP_BLOCK)
 
     def _shares(self, block: int, blocks: int) -> dict[Phase, range]:
         """The indices of the samples of each kind that this block takes."""
@@ -168,15 +194,23 @@ class Recorder:
             fault = device_fault(error)
             if fault is not None:
                 raise DeviceLostError(fault) from error
-            take.failures.append(Failure(stage=stage, message=one_line(error)))
+            take.failures.append(Failure(stage=stage, message=one_line(error), phase=phase))
             return
         problem = answer_problem(stamps, request, self._vocabulary, counts)
         if problem:
-            take.failures.append(Failure(stage="answer", message=problem))
+            take.failures.append(Failure(stage="answer", message=problem, phase=phase))
             return
-        arrivals_ns, tokens = arrivals(start_ns, stamps, len(request.prompts), counts)
+        rows = len(request.prompts)
+        arrivals_ns, tokens = arrivals(start_ns, stamps, rows, counts)
+        has_requests = Ability.CONCURRENCY in self._strategy.abilities
         sample = Sample(
-            phase=phase, block=block, arrivals_ns=arrivals_ns, tokens=tokens, device_ns=device_ns, sent_ns=start_ns
+            phase=phase,
+            block=block,
+            arrivals_ns=arrivals_ns,
+            tokens=tokens,
+            device_ns=device_ns,
+            sent_ns=start_ns,
+            **(rows_of(start_ns, stamps, rows, counts) if has_requests else {}),
         )
         (take.warmups if block == WARMUP_BLOCK else take.samples).append(sample)
 
@@ -213,51 +247,6 @@ def _garbage_collection_paused() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-Counts = tuple[int, ...] | None
-"""How many tokens each chunk held, where their ids do not say it."""
-
-
-def arrivals(
-    start_ns: int, stamps: list[tuple[int, Chunk]], rows: int, counts: Counts = None
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Times since `start_ns` of the events, and the tokens of one row that came with each.
-
-    With a batch a token has arrived when the slowest row has it; tokens that arrive at one instant are one event.
-    """
-    times: list[list[int]] = [[] for _ in range(rows)]
-    for (stamp_ns, chunk), count in zip(stamps, _held(stamps, counts), strict=True):
-        times[chunk.row].extend([stamp_ns - start_ns] * count)
-    slowest = [max(row_times) for row_times in zip(*times, strict=True)]
-    events = [(time_ns, len(list(group))) for time_ns, group in groupby(slowest)]
-    return tuple(time_ns for time_ns, _ in events), tuple(count for _, count in events)
-
-
-def _held(stamps: list[tuple[int, Chunk]], counts: Counts) -> tuple[int, ...]:
-    return tuple(len(chunk.token_ids) for _, chunk in stamps) if counts is None else counts
-
-
-def answer_problem(
-    stamps: list[tuple[int, Chunk]], request: Request, vocabulary: int, counts: Counts = None
-) -> str | None:
-    """What is wrong with the answer: a row without its tokens, an id the model does not have; `None` if nothing."""
-    held = _held(stamps, counts)
-    if len(held) != len(stamps):
-        return f"the tokens of {len(held)} chunks were counted where {len(stamps)} came"
-    given = [0] * len(request.prompts)
-    for (_, chunk), count in zip(stamps, held, strict=True):
-        if not 0 <= chunk.row < len(given):
-            return f"a chunk came for row {chunk.row} of a batch of {len(given)}"
-        wrong = [token for token in chunk.token_ids if not 0 <= token < vocabulary]
-        if wrong:
-            return f"token id {wrong[0]} is outside the vocabulary of {vocabulary}"
-        given[chunk.row] += count
-    short = [(row, count) for row, count in enumerate(given) if count != request.output_tokens]
-    if short:
-        row, count = short[0]
-        return f"row {row} gave {count} tokens where {request.output_tokens} were asked for"
-    return None
 
 
 def one_line(error: BaseException) -> str:

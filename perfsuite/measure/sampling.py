@@ -1,6 +1,7 @@
 """Owns the question whether an open strategy's sampling can be checked, and the check of it under one workload."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,7 +10,8 @@ from perfsuite.core.workload import SamplingParams, Workload
 from perfsuite.measure.allowance import Allowance
 from perfsuite.measure.asking import Asking
 from perfsuite.measure.inquiry import Effort, Inquiry
-from perfsuite.measure.strategy import Ability, ExposesLogits, Prompts, Strategy
+from perfsuite.measure.standard import standard_of
+from perfsuite.measure.strategy import Ability, Prompts, Strategy
 
 
 def check_sampling(
@@ -23,22 +25,22 @@ def check_sampling(
 ) -> SamplingCheck:
     """Whether what an open strategy draws under a workload's parameters is what the oracle says.
 
-    `prompts` replace those drawn from the workload's seed. Where the strategy shows no logits nothing is checked.
+    `prompts` replace those drawn from the workload's seed. Where neither the strategy shows logits nor a reference can,
+    nothing is checked; where it answers in text, only the first token of an answer is looked at.
     `on_request` is called before the strategy is asked anything, as a sign of life. What the `allowance` has no time
     for is left out and said; by default there is no end to it.
     """
-    if not isinstance(strategy, ExposesLogits) or Ability.LOGITS not in strategy.abilities:
-        return SamplingCheck(not_checked=f"strategy {strategy.name!r} shows no logits")
     lacking = sorted(ability.value for ability in needed(workload.sampling) - strategy.abilities)
     if lacking:
         return SamplingCheck(not_checked=f"strategy {strategy.name!r} does not apply {', '.join(lacking)}")
-    asking = Asking(
-        strategy=strategy,
-        logits=strategy,
-        workload=workload,
-        prompts=prompts or _prompts(strategy, workload),
-        on_request=on_request,
-    )
+    on_request()
+    standard = standard_of(strategy)
+    if isinstance(standard, str):
+        return SamplingCheck(not_checked=standard)
+    asked = prompts or _prompts(strategy, workload)
+    if standard.speech is not None:
+        workload, asked = replace(workload, output_tokens=1), standard.speech.spelled(asked)
+    asking = Asking(strategy=strategy, standard=standard, workload=workload, prompts=asked, on_request=on_request)
     return Inquiry(asking, allowance or Allowance()).conduct(effort)
 
 

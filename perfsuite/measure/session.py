@@ -16,6 +16,9 @@ class SessionJob:
     static cache, does not depend on which of the cells this session measures; none means the cells' own.
     `import_path` is the run's `sys.path`, so that the worker finds a strategy that lives beside the tests.
     `engine_dir` is the folder of engines that the user named; `None`: whatever a strategy that keeps some does itself.
+    With `turns` another session shares the machine: this one works only while it has the turn, and reads no canaries.
+    Unless `is_checked` neither tokens nor the limits of the device are looked into. `foreign` is a folder whose modules
+    this session must not load, as they are the other arm's.
     """
 
     reference: str
@@ -25,6 +28,9 @@ class SessionJob:
     workloads: tuple[Workload, ...] = ()
     import_path: tuple[str, ...] = ()
     engine_dir: str | None = None
+    turns: bool = False
+    is_checked: bool = True
+    foreign: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +58,8 @@ class Event:
     `measured` are the recordings before their sampling is checked: they stand if the check ends the process.
 
     `refused` is an error in what the user asked for, `unavailable` a strategy that cannot run here, `broken` a strategy
-    that failed while it opened; `recordings` ends the session.
+    that failed while it opened; `recordings` ends the session. `waiting` says that it is at rest until it is given a
+    turn.
     """
 
     progress: Progress | None = None
@@ -63,3 +70,4 @@ class Event:
     unavailable: str | None = None
     broken: str | None = None
     recordings: tuple[Recording, ...] | None = None
+    waiting: bool = False

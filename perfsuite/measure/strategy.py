@@ -23,9 +23,14 @@ from perfsuite.measure.clock import Clock
 
 
 class Ability(Enum):
-    """What a strategy can do; what is absent is reported as not checked, never assumed."""
+    """What a strategy can do; what is absent is reported as not checked, never assumed.
+
+    With CONCURRENCY the rows of a batch are requests of their own, which an engine or a server schedules as it likes:
+    each has its own times. Without it all rows take every step together.
+    """
 
     BATCH = "batch"
+    CONCURRENCY = "concurrency"
     TEMPERATURE = "temperature"
     TOP_K = "top-k"
     TOP_P = "top-p"

@@ -10,8 +10,9 @@ from perfsuite.core.boundaries import Floats
 from perfsuite.core.draws import tally
 from perfsuite.core.oracle import Context
 from perfsuite.core.rounding import precision_of
-from perfsuite.core.workload import ModelFacts, Workload
-from perfsuite.measure.strategy import ExposesLogits, Prompts
+from perfsuite.core.workload import Workload
+from perfsuite.measure.standard import Standard
+from perfsuite.measure.strategy import Prompts
 
 CANDIDATES = 24
 LIKELY = 12
@@ -28,21 +29,21 @@ class Candidates:
     of_any_ids: NDArray[np.int64]
 
 
-def candidate_prompts(strategy: ExposesLogits, facts: ModelFacts, workload: Workload) -> Candidates:
+def candidate_prompts(standard: Standard, vocabulary: int, workload: Workload) -> Candidates:
     """Drawn from the workload's seed, and so the same whatever parameters they are to be used under.
 
     They are made of tokens that are likely to come next, as a repetition penalty on others changes nothing.
     """
     draw = np.random.default_rng([workload.seed, CANDIDATES])
-    prompts = of_any_ids = draw.integers(0, facts.vocabulary, size=(CANDIDATES, workload.prompt_tokens))
+    prompts = of_any_ids = draw.integers(0, vocabulary, size=(CANDIDATES, workload.prompt_tokens))
     for _ in range(2):
-        likely = np.argsort(-_logits_one_by_one(strategy, prompts), axis=1)[:, :LIKELY]
+        likely = np.argsort(-_logits_one_by_one(standard, prompts), axis=1)[:, :LIKELY]
         prompts = np.array([_arranged(draw.permutation(row), workload.prompt_tokens) for row in likely])
-    return Candidates(likely=prompts, logits=_logits_one_by_one(strategy, prompts), of_any_ids=of_any_ids)
+    return Candidates(likely=prompts, logits=_logits_one_by_one(standard, prompts), of_any_ids=of_any_ids)
 
 
 def telling_prompts(
-    candidates: Candidates, facts: ModelFacts, workload: Workload, wanted: frozenset[str] = frozenset()
+    standard: Standard, candidates: Candidates, workload: Workload, wanted: frozenset[str] = frozenset()
 ) -> Prompts:
     """Two prompts in turn over the batch, of all candidates those whose next tokens tell most misreadings apart.
 
@@ -54,9 +55,15 @@ def telling_prompts(
     if check_logits(rows):
         return ()
     asked = [tuple(prompt) for prompt in candidates.likely.tolist()]
-    precision = precision_of(facts.dtype, rows, facts.layers, same_pass=True)
+    precision = precision_of(standard.dtype, rows, standard.layers, same_pass=standard.is_own)
     contexts = (
-        Context(logits=row, params=workload.sampling, prompt=prompt, precision=precision)
+        Context(
+            logits=row,
+            params=workload.sampling,
+            prompt=prompt,
+            precision=precision,
+            unseen=standard.unseen(rows.shape[1]),
+        )
         for row, prompt in zip(rows, asked, strict=True)
     )
     scores = [_told(context, wanted) for context in contexts]
@@ -73,9 +80,8 @@ def _arranged(ids: NDArray[np.int64], length: int) -> NDArray[np.int64]:
     return np.append(body, ids[-1])
 
 
-def _logits_one_by_one(strategy: ExposesLogits, prompts: NDArray[np.int64]) -> Floats:
-    rows = [np.asarray(strategy.next_token_logits((tuple(prompt),)))[0] for prompt in prompts.tolist()]
-    return np.array(rows, dtype=np.float64)
+def _logits_one_by_one(standard: Standard, prompts: NDArray[np.int64]) -> Floats:
+    return np.array([standard.read((tuple(prompt),))[0] for prompt in prompts.tolist()])
 
 
 def _told(context: Context, wanted: frozenset[str]) -> float:

@@ -15,7 +15,7 @@ from typing import IO, Protocol
 
 import perfsuite
 from perfsuite.core.codec import CodecError, decode, encode
-from perfsuite.core.reading import Monitoring
+from perfsuite.core.reading import Monitoring, Neighbour, Place
 from perfsuite.measure import nvml, procfs
 from perfsuite.measure.clock import HostClock, pause_ns
 from perfsuite.measure.monitor import FAREWELL, Sighting, Task
@@ -26,6 +26,7 @@ PATIENCE_NS = 3 * 10**9
 POLL_NS = 20_000_000
 NO_PROC = "the host: there is no /proc here"
 OFF = "switched off (--perf-monitor off)"
+TURNS = "other processes on the GPU: a session that takes turns with this one is among them"
 HIDDEN = "other processes on the GPU: the driver shows none here, not even this one"
 
 Present = Mapping[str, frozenset[int]]
@@ -53,8 +54,10 @@ class Blind:
 class Sampler:
     """A sampler that runs, and the file it writes into."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", log: IO[bytes], reasons: tuple[str, ...]) -> None:
-        self._process, self._log, self._reasons = process, log, reasons
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", log: IO[bytes], reasons: tuple[str, ...], *, is_shared: bool = False
+    ) -> None:
+        self._process, self._log, self._reasons, self._is_shared = process, log, reasons, is_shared
         self._read_to = 0
         self._sightings: list[Sighting] = []
 
@@ -78,9 +81,15 @@ class Sampler:
         return Monitoring(
             device=tuple(each.device for each in sightings if each.device is not None),
             host=tuple(each.host for each in sightings if each.host is not None),
-            neighbours=tuple(neighbour for each in sightings for neighbour in each.neighbours),
+            neighbours=tuple(
+                neighbour for each in sightings for neighbour in each.neighbours if self._counts(neighbour)
+            ),
             not_monitored=(*self._reasons, *missing),
         )
+
+    def _counts(self, neighbour: Neighbour) -> bool:
+        """What used the GPU between two readings may have done so in its own turn."""
+        return not (self._is_shared and neighbour.place is Place.DEVICE)
 
     def _read_on(self) -> None:
         """Every whole line since the last time; the sampler's own place in the file is not moved."""
@@ -106,10 +115,15 @@ def present() -> Present:
 
 
 @contextmanager
-def watching(device: str, before: Present) -> Iterator[Watcher]:
-    """A watcher of this process and of its GPU, if `device` ('cuda:0') is one; blind where nothing can be seen."""
+def watching(device: str, before: Present, *, is_shared: bool = False) -> Iterator[Watcher]:
+    """A watcher of this process and of its GPU, if `device` ('cuda:0') is one; blind where nothing can be seen.
+
+    With `is_shared` sessions that take turns with this one are on the GPU, so that no other process is told from them.
+    """
     reasons: list[str] = [] if procfs.is_readable() else [NO_PROC]
     uuid = uuid_of(device)
+    if uuid and is_shared:
+        reasons.append(TURNS)
     if device.startswith("cuda") and uuid is None:
         reasons.append("the GPU: which one it is cannot be told")
     own = _own_on(uuid, before, reasons) if uuid else ()
@@ -119,7 +133,7 @@ def watching(device: str, before: Present) -> Iterator[Watcher]:
     with tempfile.TemporaryFile() as log:
         process = _start(Task(pid=os.getpid(), uuid=uuid, own=own), log)
         try:
-            yield Sampler(process, log, tuple(reasons))
+            yield Sampler(process, log, tuple(reasons), is_shared=is_shared)
         finally:
             _end(process)
 

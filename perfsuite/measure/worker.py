@@ -16,7 +16,9 @@ from typing import TextIO
 
 from perfsuite.core.codec import decode, encode
 from perfsuite.core.errors import ModelLoadError, OptionError, StrategyUnavailableError
+from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment, Recording, StartupPhase
+from perfsuite.core.sampling_check import SamplingCheck
 from perfsuite.core.work import ModelWork
 from perfsuite.core.workload import ModelFacts
 from perfsuite.measure import environment
@@ -37,7 +39,9 @@ from perfsuite.measure.strategy import (
     use_engines,
     wanted_abilities,
 )
+from perfsuite.measure.strays import refuse_foreign
 from perfsuite.measure.take import CellTake
+from perfsuite.measure.turns import Turns
 from perfsuite.measure.watch import OFF, Blind, Watcher, present, watching
 
 Emit = Callable[[Event], None]
@@ -46,16 +50,20 @@ Emit = Callable[[Event], None]
 def main() -> None:
     """Run the job on standard input and emit its events."""
     job = decode(SessionJob, json.loads(sys.stdin.readline()), where="job")
-    threading.Thread(target=_end_with_the_run, daemon=True, name="perfsuite-run-watch").start()
     sys.path[:] = [*job.import_path, *(path for path in sys.path if path not in job.import_path)]
     events = _claim_standard_output()
-    run_job(job, lambda event: _write(events, event))
+    turns = Turns(lambda: _write(events, Event(waiting=True)))
+    threading.Thread(target=_end_with_the_run, args=(turns,), daemon=True, name="perfsuite-run-watch").start()
+    run_job(job, lambda event: _write(events, event), turns if job.turns else None)
 
 
-def _end_with_the_run() -> None:
-    """Wait until the run closes our standard input, or is killed, and end this process with all its children."""
-    while os.read(0, 4096):  # not through sys.stdin, whose lock a waiting thread would hold while Python shuts down
-        pass
+def _end_with_the_run(turns: Turns) -> None:
+    """Pass on the turns that the run gives; once it closes our standard input, or is killed, end this process.
+
+    With all its children. Not through sys.stdin, whose lock a waiting thread would hold while Python shuts down.
+    """
+    while told := os.read(0, 4096):
+        turns.give(told.count(b"\n"))
     if MARK in os.environ:
         end_marked(os.environ[MARK])
     if sys.platform != "win32" and os.getpgid(0) == os.getpid():
@@ -74,8 +82,11 @@ def _write(events: TextIO, event: Event) -> None:
     events.flush()
 
 
-def run_job(job: SessionJob, emit: Emit) -> None:
-    """One session from opening to closing; what cannot open ends in a refusing event instead of recordings."""
+def run_job(job: SessionJob, emit: Emit, turns: Turns | None = None) -> None:
+    """One session from opening to closing; what cannot open ends in a refusing event instead of recordings.
+
+    With `turns` it opens, measures each block and looks into what it measured in a turn each.
+    """
     try:
         strategy = create(job.reference)
         _check_abilities(strategy, job)
@@ -88,7 +99,7 @@ def run_job(job: SessionJob, emit: Emit) -> None:
         emit(Event(unavailable=str(error)))
         return
     try:
-        _run_open_to_close(strategy, job, emit)
+        _run_open_to_close(strategy, job, emit, turns)
     finally:
         strategy.close()
 
@@ -113,9 +124,11 @@ class _Session:
     work: ModelWork | None
 
 
-def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
+def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit, turns: Turns | None) -> None:
     clock = strategy.scripted_clock if isinstance(strategy, ScriptsTime) else HostClock()
     watches = job.measure.monitor and not isinstance(strategy, ScriptsTime)
+    if turns is not None:
+        turns.take()
     before = present() if watches else {}
     opened = _open(strategy, clock, job, emit)
     if opened is None:
@@ -123,12 +136,13 @@ def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
     here = environment.collect(opened.facts, job.measure)
     emit(Event(environment=here))
     started_at = utc_now()
-    with watching(opened.facts.device, before) if watches else _unwatched(strategy) as watcher:
-        recorder = Recorder(strategy, clock, job.measure, lambda progress: emit(Event(progress=progress)), watcher)
+    watched = watching(opened.facts.device, before, is_shared=turns is not None) if watches else _unwatched(strategy)
+    with watched as watcher:
+        recorder = Recorder(strategy, clock, job.measure, lambda told: emit(Event(progress=told)), watcher, turns=turns)
         takes = recorder.measure(job.cells, order_seed=job.session)
     if recorder.lost:
         emit(Event(lost=recorder.lost))
-    account = account_of(strategy, None if recorder.lost else opened.facts, clock)
+    account = account_of(strategy, opened.facts if job.is_checked and not recorder.lost else None, clock)
     session = _Session(
         job=job,
         environment=here,
@@ -142,8 +156,14 @@ def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit) -> None:
         checks = unchecked(job.cells, f"the process lost its device: {recorder.lost}")
     else:
         emit(Event(measured=recordings))
-        checks = check_session(strategy, job.cells, clock, lambda progress: emit(Event(progress=progress)))
+        checks = _checks(strategy, job, clock, emit)
     emit(Event(recordings=tuple(replace(recording, sampling=checks[recording.cell]) for recording in recordings)))
+
+
+def _checks(strategy: Strategy, job: SessionJob, clock: Clock, emit: Emit) -> dict[Cell, SamplingCheck]:
+    if not job.is_checked:
+        return unchecked(job.cells, "another session of this run checks it")
+    return check_session(strategy, job.cells, clock, lambda progress: emit(Event(progress=progress)))
 
 
 def _unwatched(strategy: Strategy) -> "nullcontext[Watcher | None]":
@@ -155,6 +175,7 @@ def _open(strategy: Strategy, clock: Clock, job: SessionJob, emit: Emit) -> _Ope
     """The startup phases with their durations and the model's facts; `None` after an event has said why not."""
     try:
         startup = _time_open(strategy, clock, job, emit)
+        refuse_foreign(job.foreign)
         _slow_device(strategy, job)
         return _Opened(startup=startup, facts=strategy.facts())
     except StrategyUnavailableError as error:

@@ -16,6 +16,7 @@ from perfsuite.models.configuration import location, read_config
 from perfsuite.models.fingerprint import fingerprint
 from perfsuite.models.load import dtype_of, is_dummy
 from perfsuite.models.presets import check_positions, packaged_weights, positions_in, preset
+from perfsuite.models.tokenizer import tokenizer_notes
 
 STEP = 64
 """The longest sequence that an engine makes room for is rounded up to a multiple of this."""
@@ -26,7 +27,8 @@ class Handover:
     """`location` is a folder or a Hugging Face id, `load_format` 'auto' or 'dummy', `longest` a number of positions.
 
     `facts` are those that config.json tells; how many parameters an engine makes of it, it keeps to itself (0).
-    `end_id` ends a sequence; `None` if the config names no such id.
+    `end_id` ends a sequence; `None` if the config names no such id. `notes` say in what the tokenizer beside the model
+    does not fit it.
     """
 
     location: str
@@ -35,18 +37,20 @@ class Handover:
     longest: int | None
     end_id: int | None
     facts: ModelFacts
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
 def handed_over(spec: ModelSpec, workloads: tuple[Workload, ...], *, engine: str) -> Iterator[Handover]:
     """The model for as long as the engine loads it; a preset that is a shape only becomes a folder with a config.json.
 
-    OptionError if a workload is longer than the model, ModelLoadError for what is no model.
+    OptionError if a workload is longer than the model, ModelLoadError for what is no model, or has another's tokenizer.
     """
     config = read_config(spec)
     positions = positions_in(config.get_text_config().to_dict())
     longest = _longest(spec, positions, workloads)
     check_positions(spec.name, longest, workloads)
+    notes = tokenizer_notes(spec, config.get_text_config().vocab_size, _end_ids(config))
     dtype = str(dtype_of(spec, config, torch.device("cuda"))).removeprefix("torch.")
     with tempfile.TemporaryDirectory(prefix="perfsuite-model-") as folder:
         yield Handover(
@@ -54,7 +58,8 @@ def handed_over(spec: ModelSpec, workloads: tuple[Workload, ...], *, engine: str
             load_format="dummy" if is_dummy(spec) else "auto",
             dtype=dtype,
             longest=longest,
-            end_id=_end_id(config),
+            end_id=next(iter(_end_ids(config)), None),
+            notes=notes,
             facts=_facts(spec, config, dtype, positions=positions, engine=engine),
         )
 
@@ -79,9 +84,9 @@ def _write(config: Any, folder: Path) -> str:
     return str(folder)
 
 
-def _end_id(config: Any) -> int | None:
+def _end_ids(config: Any) -> tuple[int, ...]:
     found = config.get_text_config().eos_token_id
-    return found[0] if isinstance(found, (list, tuple)) and found else found if isinstance(found, int) else None
+    return tuple(found) if isinstance(found, (list, tuple)) else () if found is None else (found,)
 
 
 def _facts(spec: ModelSpec, config: Any, dtype: str, *, positions: int | None, engine: str) -> ModelFacts:

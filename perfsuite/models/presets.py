@@ -188,6 +188,16 @@ def vocabulary_of(name: str) -> int | None:
     return next((size for size in sizes if isinstance(size, int) and size > 0), None)
 
 
+def ends_of(name: str) -> tuple[int, ...]:
+    """The ids that end a sequence of a preset or a local folder by its config.json; none where it says nothing."""
+    found = preset(name)
+    config = found.config if found else _folder_config(Path(name).expanduser())
+    text = config.get("text_config")
+    ends = [config.get("eos_token_id"), text.get("eos_token_id") if isinstance(text, Mapping) else None]
+    said = next((end for end in ends if end is not None), ())
+    return tuple(end for end in (said if isinstance(said, (list, tuple)) else (said,)) if isinstance(end, int))
+
+
 def check_positions(name: str, positions: int | None, workloads: Iterable[Workload]) -> None:
     """OptionError if the longest workload takes more positions than the model has (`None`: no limit known)."""
     longest = max(workloads, key=lambda workload: workload.total_tokens, default=None)

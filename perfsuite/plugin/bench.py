@@ -20,6 +20,7 @@ from perfsuite.core.verdict import Judgement, Outcome, Verdict
 from perfsuite.plugin import commands
 from perfsuite.plugin.selection import Ask
 from perfsuite.plugin.shelf import Shelf
+from perfsuite.plugin.twin import Twin, confirmed
 
 
 class Bench:
@@ -35,6 +36,8 @@ class Bench:
         self._recordings = recordings
         self._noise: dict[str, Noise] = {}
         self._judged: dict[Ask, Judgement] = {}
+        self._twin: Twin | None = None
+        self._twin_decides_all = False
 
     def load(self, recordings: Mapping[Cell, tuple[Recording, ...]]) -> None:
         """Fetch the baselines of these cells; what was judged before is judged anew."""
@@ -42,19 +45,33 @@ class Bench:
         self.shelf.load(recordings)
         self._noise = suite_noise(self.shelf.usable, self._tolerances)
 
+    def ask_twin(self, twin: Twin, *, decides_all: bool) -> None:
+        """From now on judge as the twin does, or as far as the baseline leaves a doubt that the twin can end."""
+        self._twin, self._twin_decides_all = twin, decides_all
+        self.forget()
+
     def forget(self) -> None:
         """Judge anew, as there are more recordings."""
         self._judged.clear()
 
     def judgements(self) -> tuple[Judgement, ...]:
         """Of every cell that was measured to be judged, once per set of tolerances."""
-        return tuple(self.judgement(ask) for ask in self.gated if self._recordings(ask.cell))
+        return tuple(self.judgement(ask) for ask in self.gated if self._recordings(ask.cell) or self._twin_decides_all)
 
     def judgement(self, ask: Ask) -> Judgement:
         """The verdicts on one cell by one set of tolerances, from everything measured so far."""
         if ask not in self._judged:
-            self._judged[ask] = self._judge(ask)
+            self._judged[ask] = self._judge_in_turns(ask)
         return self._judged[ask]
+
+    def _judge_in_turns(self, ask: Ask) -> Judgement:
+        """By the twin alone, or as far as it was asked to confirm what the baseline says."""
+        if self._twin is None or (ask not in self._twin.asks and not self._twin_decides_all):
+            return self._judge(ask)
+        if not self._twin.is_gate:
+            return Judgement(cell=ask.cell, verdicts=())
+        found = self._twin.judgement(ask)
+        return found if self._twin_decides_all else confirmed(self._judge(ask), found)
 
     def _judge(self, ask: Ask) -> Judgement:
         """A baseline that cannot be read is INVALID: it must not quietly switch the gate off."""
@@ -99,12 +116,14 @@ class Bench:
     @property
     def gates(self) -> int:
         """How many verdicts this run reaches: gated metrics that have values, over all cells."""
+        if self._twin is not None and self._twin_decides_all:
+            return self._twin.gates
         return gate_count((self._recordings(ask.cell), [metric for metric, _ in ask.tolerances]) for ask in self.gated)
 
     @cached_property
     def drifts(self) -> tuple[Drift, ...]:
         """Where the level of a cell has slowly become another one; asked for once everything is measured."""
-        if self._options.save_baseline:
+        if self._options.save_baseline or self._twin_decides_all:
             return ()
         watched = {
             (history.cell, history.metric): history

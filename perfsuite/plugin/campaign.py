@@ -25,11 +25,14 @@ from perfsuite.plugin.bench import Bench
 from perfsuite.plugin.chronicle import chronicle_of
 from perfsuite.plugin.paths import summary_trouble
 from perfsuite.plugin.progress import ProgressDisplay
-from perfsuite.plugin.selection import Arm, Ask
+from perfsuite.plugin.rounds import OFF, Rounds
+from perfsuite.plugin.selection import Arm, Ask, check_distinct
 from perfsuite.plugin.selftest import gated_of, prove
 from perfsuite.plugin.sessions import Sessions
 from perfsuite.plugin.settings import Settings
 from perfsuite.plugin.shelf import Shelf
+from perfsuite.plugin.twin import Twin, doubts
+from perfsuite.plugin.twin_run import comparison, headline, unjudged
 from perfsuite.report.annotations import Place
 
 BUDGET_FACTOR = 4
@@ -48,10 +51,12 @@ class Campaign:
         self.selftest: SelfTest | None = None
         self.places: dict[Cell, Place] = {}
         self.written: list[Path] = []
+        self.bisected: str | None = None
         self._display = display
         self._compared: frozenset[Cell] = frozenset()
         self._sessions: Sessions | None = None
         self._live: dict[Arm, tuple[Arm, list[Workload]]] = {}
+        self.twin: Twin | None = None
         self._notes: list[str] = []
         self._check_writable()
         self.chronicle = chronicle_of(settings)
@@ -62,16 +67,12 @@ class Campaign:
 
     @property
     def headline(self) -> str:
-        """What a run measures, in one line."""
-        models = ", ".join(model.name for model in self.options.models)
-        doing = "saving baselines in" if self.options.save_baseline else "judging by the baselines in"
-        return (
-            f"perfsuite: {', '.join(self.options.strategies)} on {models}, {doing} {self.settings.baseline_dir.name}/"
-        )
+        return headline(self.settings)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*self._notes, *(self._sessions.notes if self._sessions else ()))))
+        beside = (each.notes for each in (self._sessions, self.twin) if each)
+        return tuple(dict.fromkeys((*self._notes, *(note for notes in beside for note in notes))))
 
     def note(self, text: str) -> None:
         """Have `text` said at the end of the run."""
@@ -83,15 +84,20 @@ class Campaign:
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        return self._sessions.cells if self._sessions else ()
+        if self._sessions:
+            return self._sessions.cells
+        return self.twin.cells if self.twin else ()
 
     def recordings(self, cell: Cell) -> tuple[Recording, ...]:
-        return self._sessions.of(cell) if self._sessions else ()
+        if self._sessions:
+            return self._sessions.of(cell)
+        return self.twin.recordings(cell) if self.twin else ()
 
     def problem(self, cell: Cell) -> str | None:
         """Why the numbers of a cell may not be believed; `None` if they may."""
+        broken = self.twin.problem(cell) if self.twin and not self._sessions else None
         found = [problem for recording in self.recordings(cell) for problem in problems(recording)]
-        return found[0] if found else None
+        return found[0] if found else broken
 
     @property
     def has_failed(self) -> bool:
@@ -133,21 +139,52 @@ class Campaign:
         cells = tuple(dict.fromkeys(ask.cell for ask in asks))
         if not cells:
             return
-        _check_distinct(cells)
+        check_distinct(cells)
         self._warn_of_few_sessions()
-        if self.options.save_baseline:
-            self.shelf.check_writable(cells)
-        self._sessions = Sessions(self.settings, self._display, cells, self.argv, self._workloads_beside)
         try:
-            self._measure_to_the_end(self._sessions)
-            if self.settings.selftest:
-                self._prove_gate()
+            if self.settings.twin.replaces_baseline:
+                self._measure_in_turns((*self.bench.gated, *unjudged(asks, self.bench.gated)))
+            else:
+                self._measure_alone(cells)
         except KeyboardInterrupt:
             self.is_interrupted = True
-            self._load_baselines()
+            if self._sessions:
+                self._load_baselines()
             raise
+
+    def _measure_alone(self, cells: tuple[Cell, ...]) -> None:
+        if self.options.save_baseline:
+            self.shelf.check_writable(cells)
+        interleave = OFF if self.options.save_baseline else self.settings.interleave
+        rounds = Rounds(interleave, lambda cell: bool(self.shelf.other_devices(cell)))
+        self._sessions = Sessions(self.settings, self._display, cells, self.argv, self._workloads_beside, rounds=rounds)
+        self._measure_to_the_end(self._sessions)
+        if self.settings.twin.confirm:
+            self._confirm()
+        if self.settings.selftest:
+            self._prove_gate()
         if not self.shelf.errors:
             self._sessions.finish()
+
+    def _measure_in_turns(self, asks: tuple[Ask, ...]) -> None:
+        """Measure these in turns with the old arm; its checkout and all else that is temporary goes again."""
+        decides_all, gates = self.settings.twin.replaces_baseline, self.bench.gates if self._sessions else 0
+        self.bench.gated = () if self.settings.twin.arms else self.bench.gated
+        with comparison(self.settings, self._display, self.argv, self._workloads_beside, self.note) as make:
+            self.twin = make(asks, gates)
+            self.bench.ask_twin(self.twin, decides_all=decides_all)
+            self.twin.measure()
+            self.bench.forget()
+            self.bisected = make.bisect(self.twin) if self.settings.twin.bisects else None
+
+    def _confirm(self) -> None:
+        """Ask the twin about what the baseline doubts; that it cannot be asked is a note and changes no verdict."""
+        doubted = tuple(ask for ask in self.bench.gated if doubts(self.bench.judgement(ask)))
+        try:
+            if doubted:
+                self._measure_in_turns(doubted)
+        except OptionError as error:
+            self._notes.append(str(error))
 
     def _prove_gate(self) -> None:
         """The self-test; that it cannot be made is a note and changes no verdict."""
@@ -189,9 +226,17 @@ class Campaign:
         sessions.measure(cells)
 
     def _budget_ns(self, first_pass_ns: int) -> int | None:
-        """When no further session starts any more; saving a baseline takes the sessions it takes."""
-        default = None if self.options.save_baseline else BUDGET_FACTOR * first_pass_ns
-        return self.options.gate.budget_ns or default
+        """When no further session starts any more; saving a baseline takes the sessions it takes.
+
+        So does a comparison of strategies, unless there are baselines to judge by as well.
+        """
+        is_free = self.options.save_baseline or (self._is_comparing and not self.shelf.usable)
+        return self.options.gate.budget_ns or (None if is_free else BUDGET_FACTOR * first_pass_ns)
+
+    @property
+    def _is_comparing(self) -> bool:
+        sessions = self._sessions
+        return bool(self._compared) or (sessions is not None and any(map(sessions.took_turns, sessions.cells)))
 
     def _wanting(self, sessions: Sessions) -> tuple[Cell, ...]:
         """The cells that need one more session: all until a baseline is full, else the undecided ones."""
@@ -201,7 +246,8 @@ class Campaign:
         done = {cell.id: sessions.count(cell) for cell in sessions.cells}
         cells = undecided(self.bench.judgements(), done, limit=self.options.gate.sessions)
         enough = min(COMPARED_SESSIONS, self.options.gate.sessions)
-        few = [cell for cell in sessions.cells if cell in self._compared and sessions.count(cell) < enough]
+        compared = [cell for cell in sessions.cells if cell in self._compared or sessions.took_turns(cell)]
+        few = [cell for cell in compared if sessions.count(cell) < enough]
         return tuple(cell for cell in dict.fromkeys((*cells, *few)) if sessions.is_open(cell))
 
     def _by_cell(self) -> dict[Cell, tuple[Recording, ...]]:
@@ -218,14 +264,3 @@ class Campaign:
             self.shelf.check_writable()
         if trouble := summary_trouble():
             self.note(trouble)
-
-
-def _check_distinct(cells: tuple[Cell, ...]) -> None:
-    """Two cells with one id would share one baseline file."""
-    seen: dict[str, Cell] = {}
-    for cell in cells:
-        other = seen.setdefault(cell.id, cell)
-        if other != cell:
-            raise OptionError(
-                f"{cell.id}: two different cells have this id; give one of them another strategy or model"
-            )

@@ -7,9 +7,21 @@ from perfsuite.core.matrix import Cell
 
 HISTORY = "--perf-history"
 """No offered command has it: looking at one cell again is no part of a history, and a URL may hold a password."""
-_SWITCHES = ("--perf", "--save-baseline", "--perf-save-baseline", "--perf-resume", "--perf-selftest", "-q", "-v", "-x")
+_SWITCHES = (
+    "--perf",
+    "--save-baseline",
+    "--perf-save-baseline",
+    "--perf-resume",
+    "--perf-selftest",
+    "--perf-bisect",
+    "-q",
+    "-v",
+    "-x",
+)
 _REPORTS = ("--perf-json", "--perf-html", "--perf-openmetrics", "--junitxml", "--junit-xml")
 _WITH_VALUE = ("-k", *_REPORTS)
+_OF_ONE_RUN = ("--perf-inject-slowdown", "--perf-against", "--perf-confirm-against", "--perf-arms")
+"""What a baseline is saved without."""
 
 
 def reproduce(argv: Sequence[str], cell: Cell) -> str:
@@ -19,13 +31,13 @@ def reproduce(argv: Sequence[str], cell: Cell) -> str:
 
 def save(argv: Sequence[str], cell: Cell) -> str:
     """Record this cell's baseline, without any slowdown that this run injected."""
-    kept = _kept(argv, (*_WITH_VALUE, "--perf-inject-slowdown"))
+    kept = _kept(argv, (*_WITH_VALUE, *_OF_ONE_RUN))
     return shlex.join(["pytest", "--save-baseline", *kept, "-k", f"[{cell.id}"])
 
 
 def save_all(argv: Sequence[str]) -> str:
     """Record the baselines of everything this run measured."""
-    return shlex.join(["pytest", "--save-baseline", *_kept(argv, (*_REPORTS, "--perf-inject-slowdown"))])
+    return shlex.join(["pytest", "--save-baseline", *_kept(argv, (*_REPORTS, *_OF_ONE_RUN))])
 
 
 def resume(argv: Sequence[str]) -> str:

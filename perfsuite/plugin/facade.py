@@ -55,7 +55,7 @@ class MeasuredCell:
         values = [value for recording in self.recordings for value in SERIES[series].values(recording)]
         if not values:
             _fail(f"{self.cell.id}: there is no {SERIES[series].label} here")
-        return summarize(values)
+        return summarize(values, together=max(recording.together for recording in self.recordings))
 
     def milliseconds(self, metric: str) -> float:
         """One number, by its name: 'ttft.p50', 'e2e.mean'; the test fails if there are too few samples for it."""

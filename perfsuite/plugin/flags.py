@@ -73,6 +73,19 @@ VALUES = (
         "slowdowns that must not get through, laid over the default; 'METRIC=off' takes one out",
         "LIST",
     ),
+    Flag(
+        "goodput",
+        "",
+        "tell how many requests kept to these times: 'ttft:50ms,tpot:10ms,e2e:1s', any of the three",
+        "LIST",
+    ),
+    Flag(
+        "interleave",
+        "auto",
+        "auto, on or off: measure the strategies of a model in turns, block by block, where they fit in memory "
+        "together; auto leaves out what has a baseline",
+        "WHEN",
+    ),
     Flag("baseline_dir", "baselines", "folder of the stored baselines, from the root folder", "DIR"),
     Flag(
         "engine_dir",
@@ -93,6 +106,28 @@ VALUES = (
         "0",
         "exit status, 6 to 255, of a run in which nothing failed but a gate stayed inconclusive; 0 is pytest's own",
         "N",
+    ),
+    Flag(
+        "against",
+        "",
+        "old code to measure in turns with this one, instead of a stored baseline: a revision, a folder, a Python "
+        "interpreter, a wheel or a requirement such as 'transformers==5.16.0'",
+        "REF",
+        False,
+    ),
+    Flag(
+        "confirm_against",
+        "",
+        "measure what the stored baseline calls regressed or undecided in turns with this old code",
+        "REF",
+        False,
+    ),
+    Flag(
+        "arms",
+        "",
+        "two strategies or option sets to measure in turns, e.g. 'eager,jit' or 'dtype=float32,dtype=bfloat16'",
+        "A,B",
+        False,
     ),
     Flag("json", "", "write everything measured and judged to this file", "PATH", has_ini=False),
     Flag(
@@ -122,6 +157,7 @@ SWITCHES = (
         "prove the gate afterwards: replay the stored sessions, and measure once more with an injected slowdown",
         has_ini=False,
     ),
+    Flag("bisect", "false", "if --perf-against turns red, find the first bad commit since REF", has_ini=False),
     Flag("resume", "false", "go on with the sessions of the last interrupted run of the same cells", has_ini=False),
 )
 

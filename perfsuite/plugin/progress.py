@@ -33,8 +33,20 @@ class ProgressDisplay:
         reporter: TerminalReporter | None = self._config.pluginmanager.get_plugin("terminalreporter")
         return reporter if self._config.getoption("verbose", default=0) >= 0 else None
 
+    def said(self, text: str) -> None:
+        """A line about what takes time apart from sessions."""
+        reporter = self._reporter
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(text)
+
     def session_began(self, job: SessionJob) -> None:
         self._job, self._began_ns, self._began_measuring_ns = job, self._clock.now_ns(), None
+
+    def goes_on(self, job: SessionJob, progress: Progress) -> None:
+        """The progress of one of several sessions that take turns."""
+        self._job = job
+        self.progressed(progress)
 
     def progressed(self, progress: Progress) -> None:
         """Rewrite the line; off a terminal only what a session found is worth one."""
@@ -49,8 +61,12 @@ class ProgressDisplay:
         columns = shutil.get_terminal_size().columns - 1
         reporter.rewrite(progress_line(self._job, progress, elapsed_ns, expected, columns), erase=True)
 
-    def session_ended(self, words: str, recordings: Iterable[Recording] = ()) -> None:
-        """Say how the session ended and how long it took; off a terminal what it found of each cell before."""
+    def session_ended(self, words: str, recordings: Iterable[Recording] = (), job: SessionJob | None = None) -> None:
+        """Say how the session ended and how long it took; off a terminal what it found of each cell before.
+
+        `job` is which of several sessions that took turns; else it is the one that began.
+        """
+        self._job = job or self._job
         if self._job is None:
             return
         elapsed_ns = self._clock.now_ns() - self._began_ns

@@ -24,6 +24,13 @@ class Reader:
             given = str(self._config.getini(flag.key) or "") or None
         return (flag.default if given is None else given).strip()
 
+    def choice(self, name: str, allowed: tuple[str, ...]) -> str:
+        """One of these texts; OptionError for any other."""
+        text = self.text(name)
+        if text not in allowed:
+            raise OptionError(f"{FLAGS[name].option}: {text!r} is not allowed; it must be one of {', '.join(allowed)}")
+        return text
+
     def switch(self, name: str) -> bool:
         flag = FLAGS[name]
         given: bool | None = self._config.getoption(flag.key)

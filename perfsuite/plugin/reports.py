@@ -46,6 +46,7 @@ def run_of(campaign: Campaign) -> Run:
         baselines={cell: found for cell in recordings if isinstance(found := shelf.of(cell), Baseline)},
         unavailable=campaign.unavailable,
         drifts=campaign.bench.drifts,
+        twin=campaign.twin.rows() if campaign.twin else (),
         notes=(*campaign.notes, *([INTERRUPTED] if campaign.is_interrupted else [])),
         command=shlex.join(["pytest", *argv]),
         reproduce=partial(commands.reproduce, argv),

@@ -116,3 +116,14 @@ def _sampling(value: object) -> SamplingParams:
     if not isinstance(value, SamplingParams):
         raise OptionError(f"{MARKER}: sampling must be a SamplingParams, found {value!r}")
     return value
+
+
+def check_distinct(cells: tuple[Cell, ...]) -> None:
+    """OptionError if two cells have one id: they would share one baseline file."""
+    seen: dict[str, Cell] = {}
+    for cell in cells:
+        other = seen.setdefault(cell.id, cell)
+        if other != cell:
+            raise OptionError(
+                f"{cell.id}: two different cells have this id; give one of them another strategy or model"
+            )

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 from perfsuite import runs
 from perfsuite.core.codec import encode
@@ -21,7 +22,9 @@ from perfsuite.measure.launcher import SessionEnd, run_session
 from perfsuite.measure.session import SessionJob
 from perfsuite.measure.settling import Settling
 from perfsuite.plugin.progress import ProgressDisplay
+from perfsuite.plugin.rounds import Rounds
 from perfsuite.plugin.settings import Settings
+from perfsuite.report.progress import end_words, problem_of
 
 UNKNOWN = Environment(device="unknown", must_agree={}, noted={})
 
@@ -36,6 +39,8 @@ class Sessions:
         cells: tuple[Cell, ...],
         argv: tuple[str, ...],
         workloads_beside: Callable[[Cell], tuple[Workload, ...]],
+        *,
+        rounds: Rounds,
     ) -> None:
         self._settings = settings
         self._workloads_beside = workloads_beside
@@ -47,12 +52,13 @@ class Sessions:
         self._loss_notes: dict[tuple[str, object], str] = {}
         self._disturbed: dict[Cell, Recording] = {}
         self._settling = Settling()
+        self._rounds = rounds
         self._run = self._open_run(argv)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What is to be said at the end of the run."""
-        return (*self._notes, *self._loss_notes.values())
+        return (*self._notes, *self._loss_notes.values(), *self._rounds.notes)
 
     def of(self, cell: Cell) -> tuple[Recording, ...]:
         return tuple(self._recordings.get(cell, ()))
@@ -64,6 +70,10 @@ class Sessions:
     def count(self, cell: Cell) -> int:
         return len(self._recordings[cell])
 
+    def took_turns(self, cell: Cell) -> bool:
+        """Whether it was measured in turns with other strategies, which is done to compare them."""
+        return any(recording.beside for recording in self._recordings[cell])
+
     def is_open(self, cell: Cell) -> bool:
         """Whether another session of this cell could tell anything: it runs here and nothing broke so far."""
         return cell not in self.unavailable and not any(problems(recording) for recording in self.of(cell))
@@ -71,35 +81,53 @@ class Sessions:
     def measure(self, cells: Iterable[Cell]) -> None:
         """One more session of each of these cells; those of one strategy and model share a process.
 
+        Processes of several strategies take turns where they may and fit in memory together.
+
         OptionError if what the user asked for is refused before anything was measured; later refusals, crashes and
         hangs become failures of the cells they hit, and the others go on.
         """
         arms: dict[tuple[str, object], list[Cell]] = {}
         for cell in filter(self.is_open, cells):
             arms.setdefault((cell.strategy, cell.model), []).append(cell)
-        for members in arms.values():
-            known = set(self._disturbed)
-            self._measure_arm(members)
-            again = [cell for cell in members if cell in self._disturbed and cell not in known]
-            if again:
-                self._settling.before_retry()
-                self._measure_arm(again)
+        for group in self._rounds.groups(arms):
+            ends = self._in_turns(group) if len(group) > 1 else (None,)
+            for members, end in zip(group, ends, strict=True):
+                known = set(self._disturbed)
+                self._measure_arm(members, end)
+                again = [cell for cell in members if cell in self._disturbed and cell not in known]
+                if again:
+                    self._settling.before_retry()
+                    self._measure_arm(again)
+
+    def _in_turns(self, group: list[list[Cell]]) -> tuple[SessionEnd | None, ...]:
+        """A session of every arm, all at once and in turns; `None` for those that are to be measured by themselves."""
+        session = max(self.count(cell) for cells in group for cell in cells)
+        jobs = [replace(self._job(cells), session=session) for cells in group]
+        self._display.session_began(jobs[0])
+        ends = self._rounds.run(jobs, self._display.goes_on)
+        for job, end in zip(jobs, ends, strict=True):
+            if end is not None:
+                self._tell_end(job, end)
+        return ends
 
     def finish(self) -> None:
         self._run.finish()
 
-    def _measure_arm(self, cells: list[Cell]) -> None:
-        """A session of all; cells that it was at when its process or its device went are left out of the next."""
+    def _measure_arm(self, cells: list[Cell], first: SessionEnd | None = None) -> None:
+        """A session of all; cells that it was at when its process or its device went are left out of the next.
+
+        `first` is how it ended, if it was made already.
+        """
         aside: Mapping[Cell, Recording] = {}
         while cells:
-            end = self._one_session(cells)
+            end, first = first or self._one_session(cells), None
             if end.lost and end.recordings:
                 aside = self._accept_loss(end, aside, cells)
                 cells = list(aside)
                 continue
             if aside and not end.recordings and end.culprit is None:
                 self._keep(tuple(aside[cell] for cell in cells))
-                self._notes.append(f"{cells[0].id}: the fresh process failed as well: {_problem(end)}")
+                self._notes.append(f"{cells[0].id}: the fresh process failed as well: {problem_of(end)}")
                 return
             if end.culprit is None or end.broken:
                 self._accept(end, cells)
@@ -119,7 +147,14 @@ class Sessions:
         return after.again
 
     def _one_session(self, cells: list[Cell]) -> SessionEnd:
-        job = SessionJob(
+        job = self._job(cells)
+        self._display.session_began(job)
+        end = run_session(job, self._display.progressed)
+        self._tell_end(job, end)
+        return end
+
+    def _job(self, cells: list[Cell]) -> SessionJob:
+        return SessionJob(
             reference=self._settings.reference(cells[0].strategy),
             cells=tuple(cells),
             session=max(self.count(cell) for cell in cells),
@@ -128,13 +163,12 @@ class Sessions:
             import_path=tuple(sys.path),
             engine_dir=self._settings.engine_dir,
         )
-        self._display.session_began(job)
-        end = run_session(job, self._display.progressed)
-        self._display.session_ended(_words(end), end.recordings)
+
+    def _tell_end(self, job: SessionJob, end: SessionEnd) -> None:
+        self._display.session_ended(end_words(end), end.recordings, job)
         self._keep_output(end)
         held = self._settling.after_session()
         self._notes += [held] if held and held not in self._notes else []
-        return end
 
     def _keep_output(self, end: SessionEnd) -> None:
         """What a worker that broke has written last, as a file that a note names, if there is room for it."""
@@ -153,7 +187,7 @@ class Sessions:
         elif end.died:
             self._fail(cells, "worker", end.died, end.environment)
         else:
-            self._fail(cells, "open", _problem(end), end.environment)
+            self._fail(cells, "open", problem_of(end), end.environment)
 
     def _fail(self, cells: list[Cell], stage: str, message: str, environment: Environment | None) -> None:
         self._keep(
@@ -209,16 +243,3 @@ class Sessions:
         code = code_state(self._settings.root)
         plan = [encode(self.cells), encode(options.measure), options.save_baseline, code, installed_versions()]
         return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
-
-
-def _words(end: SessionEnd) -> str:
-    failures = sum(len(recording.failures) for recording in end.recordings)
-    if end.lost:
-        return "ended, as the device was lost,"
-    if end.recordings:
-        return f"done, {failures} requests failed" if failures else "done"
-    return "failed" if end.died or end.broken else "not possible"
-
-
-def _problem(end: SessionEnd) -> str:
-    return end.refused or end.unavailable or end.broken or end.died or "the worker ended without a word"

@@ -23,10 +23,12 @@ from perfsuite.core.options import (
     parse_tolerances,
 )
 from perfsuite.core.recording import ENVIRONMENT_KEYS
+from perfsuite.core.throughput import parse_objectives
 from perfsuite.core.units import parse_duration
 from perfsuite.core.workload import ModelSpec, SamplingParams
 from perfsuite.plugin.paths import report_paths
 from perfsuite.plugin.reader import FLAGS, Reader
+from perfsuite.plugin.twin_settings import TwinSettings, in_arms, read_twin
 from perfsuite.strategies import references, resolve
 
 PYTESTS_OWN = range(1, 6)
@@ -39,8 +41,9 @@ LARGEST_EXIT = 255
 class Settings:
     """A run's options, and where its files are. `references` maps a strategy's name to the class that is created.
 
-    `reports` is where the reports go that were asked for, by their flags' names.
-    `inconclusive_exit` is the exit status of a run that only stays inconclusive, 0 for no status of its own.
+    `reports` is where the reports go that were asked for, by their flags' names. `interleave` says whether strategies
+    are measured in turns. `inconclusive_exit` is the exit status of a run that only stays inconclusive, 0 for no status
+    of its own.
     """
 
     options: Options
@@ -51,11 +54,13 @@ class Settings:
     history: str | None = field(repr=False)
     engine_dir: str | None
     reports: Mapping[str, Path]
+    interleave: str
     inconclusive_exit: int
     resume: bool
     append: bool
     update_noise: bool
     selftest: bool
+    twin: TwinSettings
 
     def reference(self, strategy: str) -> str:
         """'module:Class' of a strategy's name; a reference stays itself."""
@@ -68,8 +73,10 @@ def read_settings(config: pytest.Config) -> Settings:
     strategies = resolve(_names(reader, "strategy"), where=FLAGS["strategy"].option)
     known = references()
     save_baseline = bool(config.getoption("perf_save_baseline"))
+    twin = read_twin(reader, config.rootpath, strategies, save_baseline=save_baseline)
+    options, twin = in_arms(_options(reader, strategies, save_baseline), twin)
     return Settings(
-        options=_options(reader, strategies, save_baseline),
+        options=options,
         references=known,
         strategies_were_named="all" not in _names(reader, "strategy"),
         root=config.rootpath,
@@ -77,11 +84,13 @@ def read_settings(config: pytest.Config) -> Settings:
         history=reader.text("history") or None,
         engine_dir=_engine_dir(reader, config.rootpath),
         reports=report_paths(reader, config.invocation_params.dir),
+        interleave=reader.choice("interleave", ("auto", "on", "off")),
         inconclusive_exit=_inconclusive_exit(reader),
         resume=reader.switch("resume"),
         append=_append(reader, save_baseline),
         update_noise=reader.switch("update_noise") and not save_baseline,
         selftest=_selftest(reader, save_baseline),
+        twin=twin,
     )
 
 
@@ -127,6 +136,7 @@ def _options(reader: Reader, strategies: tuple[str, ...], save_baseline: bool) -
         measure=_measure(reader),
         gate=_gate(reader, save_baseline),
         save_baseline=save_baseline,
+        objectives=parse_objectives(reader.text("goodput"), where=where["goodput"]),
     )
 
 

@@ -20,6 +20,8 @@ from perfsuite.report.observations import observations
 from perfsuite.report.passages import passages
 from perfsuite.report.sampling import sampling
 from perfsuite.report.selftest import selftest
+from perfsuite.report.throughput import throughput
+from perfsuite.report.twin import twin_table
 from perfsuite.report.verdicts import Commands
 
 if TYPE_CHECKING:
@@ -49,7 +51,11 @@ def _parts(campaign: Campaign, is_brief: bool) -> list[Part]:
     """Functions that make the lines of the summary, in order."""
     recordings = {cell: campaign.recordings(cell) for cell in campaign.cells if campaign.recordings(cell)}
     held = tuple(recording for own in recordings.values() for recording in own)
-    before: list[Part] = [lambda: terminal.tables(recordings), lambda: terminal.comparison(recordings)]
+    before: list[Part] = [
+        lambda: terminal.tables(recordings),
+        lambda: throughput(recordings, campaign.options.objectives),
+        lambda: terminal.comparison(recordings),
+    ]
     behind: list[Part] = [
         lambda: monitoring(held),
         lambda: observations(observe(held)),
@@ -59,7 +65,7 @@ def _parts(campaign: Campaign, is_brief: bool) -> list[Part]:
     decided = (
         _saving_parts(campaign, is_brief) if campaign.options.save_baseline else _judging_parts(campaign, is_brief)
     )
-    said = decided if recordings or campaign.options.save_baseline else []
+    said = decided if recordings or campaign.twin or campaign.options.save_baseline else []
     return [
         *([] if is_brief else before),
         *said,
@@ -76,11 +82,18 @@ def _saving_parts(campaign: Campaign, is_brief: bool) -> list[Part]:
 
 def _judging_parts(campaign: Campaign, is_brief: bool) -> list[Part]:
     return [
+        lambda: _twin_lines(campaign, is_brief),
         lambda: terminal.verdicts(campaign.bench.judgements(), _commands(campaign.argv), brief=is_brief),
         lambda: _suspicion_lines(campaign),
         lambda: drifts(campaign.bench.drifts, partial(commands.save, campaign.argv)),
         lambda: tuple(selftest(campaign.selftest)) if campaign.selftest else (),
     ]
+
+
+def _twin_lines(campaign: Campaign, is_brief: bool) -> Iterable[Line]:
+    """Under -q ratios are left to the verdicts, where there are any."""
+    twin = campaign.twin
+    return () if twin is None or (is_brief and twin.is_gate) else twin_table(twin.rows(), *twin.labels)
 
 
 def _annotations(campaign: Campaign) -> tuple[str, ...]:
@@ -113,8 +126,12 @@ def _note_lines(campaign: Campaign, is_brief: bool) -> list[Line]:
         notes += _noise_lines(campaign)
     skipped = dict.fromkeys(campaign.unavailable.values())
     notes += [Line(f"not measured: {reason}", "yellow") for reason in skipped]
+    if campaign.bisected:
+        notes.append(Line(campaign.bisected, "bold"))
     notes += [] if is_brief else [Line(f"report written to {path}") for path in campaign.written]
-    if campaign.is_interrupted:
+    if campaign.is_interrupted and campaign.settings.twin.replaces_baseline:
+        notes.append(Line("interrupted: every finished twin session is kept in .perfsuite/runs", "bold"))
+    elif campaign.is_interrupted:
         command = commands.resume(campaign.argv)
         notes.append(Line(f"interrupted: every finished session is kept; go on with: {command}", "bold"))
     return notes

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from perfsuite.core.statistics import samples_floor
 from perfsuite.core.summary import Quantile, Summary
 from perfsuite.core.units import to_ms, to_s
 from perfsuite.report.layout import Column
@@ -21,7 +22,7 @@ def series_column(
 def median_column(rows: Sequence[Row | None], series: str, group: str, title: str) -> Column:
     """P50 of a series in milliseconds."""
     decimals = shared_decimals(rows, series)
-    return series_column(rows, series, group, title, lambda s: quantile_text(s, s.p50, decimals))
+    return series_column(rows, series, group, title, lambda s: quantile_text(s.p50, decimals))
 
 
 def shared_decimals(rows: Sequence[Row | None], series: str) -> int:
@@ -35,10 +36,10 @@ def milliseconds(nanoseconds: float | None, decimals: int) -> str:
     return UNKNOWN if nanoseconds is None else f"{to_ms(nanoseconds):.{decimals}f}"
 
 
-def quantile_text(summary: Summary, quantile: Quantile, decimals: int) -> str:
+def quantile_text(quantile: Quantile, decimals: int) -> str:
     """The quantile in milliseconds, 'n<299' below its sample floor of 299."""
     if quantile.value is None:
-        return f"n<{summary.count + quantile.missing}"
+        return f"n<{samples_floor(quantile.probability)}"
     return milliseconds(quantile.value, decimals)
 
 

@@ -64,7 +64,7 @@ def _length_columns(strategies: Sequence[Sequence[Row]], length: int) -> tuple[C
     decimals = shared_decimals(rows, "ttft")
     return (
         median_column(rows, "ttft", group, "P50"),
-        series_column(rows, "ttft", group, "P99", lambda s: quantile_text(s, s.p99, decimals)),
+        series_column(rows, "ttft", group, "P99", lambda s: quantile_text(s.p99, decimals)),
         median_column(rows, "tpot", group, "TPOT"),
     )
 

@@ -13,16 +13,19 @@ from perfsuite.core.options import Options
 from perfsuite.core.recording import Recording
 from perfsuite.core.resources import RESOURCES
 from perfsuite.core.summary import Summary
+from perfsuite.core.throughput import goodput_of, throughput_of
 from perfsuite.core.validity import problems
 from perfsuite.core.verdict import Judgement
 from perfsuite.report.achieved import achieved, roofline_of
 from perfsuite.report.rows import pooled
 from perfsuite.report.run import Run
+from perfsuite.report.twin import Row
 
 SCHEMA = 6
 """Number of the report's layout; report.schema.json describes it. 5 lacked `command`, `environments` and `unavailable`,
-in cells `baseline`, `problems` and `reproduce`; 4 `used` and `findings` in cells and `monitoring` in recordings, 3
-`drifts` in cells, 2 `roofline` in cells and recordings."""
+in cells `baseline`, `problems`, `reproduce`, `throughput`, `goodput` and `twin`, and the times of requests in samples;
+4 `used` and `findings` in cells and `monitoring` in recordings, 3 `drifts` in cells, 2 `roofline` in cells and
+recordings."""
 
 
 def document(
@@ -31,6 +34,8 @@ def document(
     judgements: Sequence[Judgement],
     notes: Sequence[str] = (),
     drifts: Sequence[Drift] = (),
+    *,
+    twin: Sequence[Row] = (),
 ) -> dict[str, Any]:
     """The report of these parts of a run; see `report`."""
     cells = dict.fromkeys((*(r.cell for r in recordings), *(judgement.cell for judgement in judgements)))
@@ -42,6 +47,7 @@ def document(
             judgements=tuple(judgements),
             notes=tuple(notes),
             drifts=tuple(drifts),
+            twin=tuple(twin),
         )
     )
 
@@ -51,9 +57,11 @@ def report(run: Run) -> dict[str, Any]:
 
     Each cell has its recordings, raw samples and all, a summary per series over the sessions' pooled samples, its
     verdicts, and its roofline: the best limits of its sessions, the floor of each latency, and floor / P50 as
-    `achieved`; null where no limits are known. `used` is memory (bytes) and energy (joules per token) of each session
-    that knows it, `findings` what disturbed the machine, `problems` why a recording may not be believed. `drifts` are
-    warnings and no part of a verdict.
+    `achieved`; null where no limits are known. `throughput` and `goodput` are null where there is nothing to tell.
+    `used` is memory (bytes), energy (joules per token) and throughput (tokens per second) of each session that knows
+    it, `findings` what disturbed the machine, `problems` why a recording may not be believed. `drifts` are warnings and
+    no part of a verdict. `twin` is by metric what was found in turns: the verdict (levels in nanoseconds, ratio less
+    one), the arm bias, how many pairs.
     """
     return {
         "schema": SCHEMA,
@@ -83,6 +91,8 @@ def _cell(cell: Cell, run: Run) -> dict[str, Any]:
         "roofline": _roofline(own, summaries),
         "verdicts": [encode(verdict) for judged in run.judgements if judged.cell == cell for verdict in judged.all],
         "baseline": _baseline(cell, run),
+        "throughput": encode(throughput_of(own)),
+        "goodput": encode(goodput_of(own, run.options.objectives)),
         "used": {name: resource.values(own) for name, resource in RESOURCES.items()},
         "findings": [
             {"session": recording.session, **encode(finding)}
@@ -94,6 +104,7 @@ def _cell(cell: Cell, run: Run) -> dict[str, Any]:
             {"session": recording.session, "problem": problem} for recording in own for problem in problems(recording)
         ],
         "drifts": [_drift(drift) for drift in run.drifts if drift.cell == cell],
+        "twin": {row.verdict.metric: _twin(row) for row in run.twin if row.cell == cell},
         "reproduce": run.reproduce(cell),
     }
 
@@ -115,6 +126,11 @@ def _baseline(cell: Cell, run: Run) -> dict[str, Any] | None:
 def _drift(drift: Drift) -> dict[str, Any]:
     """Its cell stands around it."""
     return {name: value for name, value in encode(drift).items() if name != "cell"}
+
+
+def _twin(row: Row) -> dict[str, Any]:
+    turns = "whole sessions" if row.is_apart else "blocks"
+    return {"verdict": encode(row.verdict), "bias": encode(row.bias), "pairs": row.pairs, "turns": turns}
 
 
 def _roofline(own: Sequence[Recording], summaries: Mapping[str, Summary]) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from perfsuite.core.metrics import SERIES
 from perfsuite.core.recording import Recording
 from perfsuite.core.statistics import summarize
 from perfsuite.core.units import format_ms, format_seconds
+from perfsuite.measure.launcher import SessionEnd
 from perfsuite.measure.session import Progress, SessionJob
 from perfsuite.report.headings import counted
 
@@ -32,7 +33,7 @@ def cell_line(recording: Recording) -> str:
     times = SERIES["ttft"].values(recording)
     told = []
     if times:
-        middle = summarize(times).p50
+        middle = summarize(times, together=recording.together).p50
         told += [_level(middle.value or 0.0, middle.half_width), f"n={len(times)}"]
     if recording.set_aside:
         told.append(f"{counted(len(recording.set_aside), 'sample')} set aside")
@@ -62,3 +63,18 @@ def _arm(job: SessionJob) -> str:
 def _level(p50_ns: float, half_ns: float | None) -> str:
     width = "" if half_ns is None else f" ± {format_ms(half_ns)}"
     return f"TTFT P50 {format_ms(p50_ns)}{width} ms"
+
+
+def end_words(end: SessionEnd) -> str:
+    """How a session ended, as it is told beside its time."""
+    failures = sum(len(recording.failures) for recording in end.recordings)
+    if end.lost:
+        return "ended, as the device was lost,"
+    if end.recordings:
+        return f"done, {failures} requests failed" if failures else "done"
+    return "failed" if end.died or end.broken else "not possible"
+
+
+def problem_of(end: SessionEnd) -> str:
+    """Why a session has no recordings."""
+    return end.refused or end.unavailable or end.broken or end.died or "the worker ended without a word"

@@ -24,7 +24,8 @@ def ratio_line(what: str, metric: Metric, other: str, ratio: Ratio, at_least: fl
     interval = ratio.interval
     known = f"95 % CI {interval.low:.2f}..{interval.high:.2f}, " if interval else "no interval, "
     text = f"{what}: {metric.label} is {ratio.times:.2f}x as fast as {other}"
-    return f"{text} ({known}{ratio.sessions} and {ratio.others} sessions), asked for {at_least:g}x"
+    course = " in turns" if ratio.is_paired else ""
+    return f"{text} ({known}{ratio.sessions} and {ratio.others} sessions{course}), asked for {at_least:g}x"
 
 
 def remedy(ratio: Ratio) -> str:
@@ -49,7 +50,27 @@ def ratio_table(
     ]
     names = tuple(own[0].cell.strategy_slug for own in strategies[1:])
     title = f"times as fast as {first[0].cell.strategy_slug}, 95 % interval over sessions where there are two of each"
-    return (Line(title), *table((Column(group="", title="strategy", left=True, cells=names), *columns)))
+    lines = table((Column(group="", title="strategy", left=True, cells=names), *columns))
+    return (Line(title), *lines, *map(Line, course_lines(strategies)))
+
+
+def course_lines(strategies: Sequence[Sequence[Row]]) -> tuple[str, ...]:
+    """Which strategies were measured in turns with the first, and which by themselves: it matters to a ratio."""
+    first, *others = strategies
+    shared = [own for own in others if _took_turns(first, own)]
+    alone = [own for own in others if not _took_turns(first, own)]
+    base = first[0].cell.strategy_slug
+    texts = (("in turns with {}, block by block", shared), ("one after the other with {}", alone))
+    return tuple(
+        f"measured {how.format(base)}: {', '.join(own[0].cell.strategy_slug for own in members)}"
+        for how, members in texts
+        if members
+    )
+
+
+def _took_turns(first: Sequence[Row], own: Sequence[Row]) -> bool:
+    strategy = first[0].cell.strategy
+    return all(strategy in recording.beside for row in own for recording in row.recordings)
 
 
 def _ratio(metric: Metric, length: int, own: Sequence[Row], first: Sequence[Row]) -> Ratio | None:

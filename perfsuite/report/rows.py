@@ -41,7 +41,8 @@ class Row:
 def pooled(recordings: Sequence[Recording]) -> dict[str, Summary]:
     """A summary per series over the samples of all these sessions, in nanoseconds."""
     values = {name: [v for r in recordings for v in series.values(r)] for name, series in SERIES.items()}
-    return {name: summarize(items) for name, items in values.items() if items}
+    together = max((recording.together for recording in recordings), default=1)
+    return {name: summarize(items, together=together) for name, items in values.items() if items}
 
 
 def rows_of(recordings: RecordingsByCell) -> list[Row]:

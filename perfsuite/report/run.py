@@ -11,6 +11,7 @@ from perfsuite.core.options import Options
 from perfsuite.core.recording import Environment, Recording
 from perfsuite.core.verdict import Judgement, Outcome, Verdict
 from perfsuite.report.rows import RecordingsByCell
+from perfsuite.report.twin import Row
 
 SEVERITY = {outcome: rank for rank, outcome in enumerate(Outcome)}
 WORTH_SEEING = (*(outcome for outcome in Outcome if outcome is not Outcome.PASSED), Outcome.PASSED)
@@ -25,8 +26,8 @@ def _no_command(_: Cell) -> str:
 class Run:
     """What was asked for, measured, judged and said; `baselines` are those that the cells were judged by.
 
-    `unavailable` says of cells why they could not be measured. `command` is the run's own command line, `reproduce` and
-    `save` make those that measure one cell again and that store its baseline.
+    `twin` is what was found in turns. `unavailable` says of cells why they could not be measured. `command` is the run's
+    own command line, `reproduce` and `save` make those that measure one cell again and that store its baseline.
     """
 
     options: Options
@@ -35,6 +36,7 @@ class Run:
     baselines: Mapping[Cell, Baseline] = field(default_factory=lambda: MappingProxyType({}))
     unavailable: Mapping[Cell, str] = field(default_factory=lambda: MappingProxyType({}))
     drifts: tuple[Drift, ...] = ()
+    twin: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
     command: str = ""
     reproduce: Callable[[Cell], str] = _no_command

@@ -18,6 +18,8 @@ from perfsuite.core.resources import RESOURCES
 from perfsuite.core.roofline import Roofline
 from perfsuite.core.schema import Definitions, Schema, closed
 from perfsuite.core.summary import Summary
+from perfsuite.core.throughput import Goodput, Throughput
+from perfsuite.core.twin import Bias
 from perfsuite.core.verdict import Verdict
 from perfsuite.report.json_report import SCHEMA
 
@@ -60,10 +62,13 @@ def _cell(types: Definitions) -> Schema:
             "roofline": _nullable(_roofline(types)),
             "verdicts": _list(types.of(Verdict)),
             "baseline": _nullable(_baseline(types)),
+            "throughput": _told(_nullable(types.of(Throughput)), "output tokens a second over the measured span"),
+            "goodput": _told(_nullable(types.of(Goodput)), "requests that kept to --perf-goodput"),
             "used": closed({name: _list({"type": "number"}) for name in RESOURCES}),
             "findings": _told(_list(_finding(types)), "what disturbed the machine beside the samples of a session"),
             "problems": _told(_list(_problem()), "why recordings may not be believed"),
             "drifts": _told(_list(_without(types, Drift, "cell")), "levels that drifted over the stored history"),
+            "twin": {"type": "object", "additionalProperties": _told(_twin(types), "found in turns, by metric")},
             "reproduce": _told({"type": "string"}, "command that measures this cell again; empty if it is not known"),
         }
     )
@@ -80,6 +85,18 @@ def _roofline(types: Definitions) -> Schema:
 def _baseline(types: Definitions) -> Schema:
     kept = {name: types.of(hints(Baseline)[name]) for name in ("commit", "saved_at", "modes")}
     return closed({**kept, "sessions": {"type": "integer"}, "environment": types.of(Environment)})
+
+
+def _twin(types: Definitions) -> Schema:
+    turns = {"enum": ["blocks", "whole sessions"]}
+    return closed(
+        {
+            "verdict": types.of(Verdict),
+            "bias": _nullable(types.of(Bias)),
+            "pairs": {"type": "integer"},
+            "turns": turns,
+        }
+    )
 
 
 def _finding(types: Definitions) -> Schema:

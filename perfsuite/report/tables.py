@@ -7,6 +7,7 @@ from statistics import median
 
 from perfsuite.core.recording import Evidence, Recording
 from perfsuite.core.sample import Phase
+from perfsuite.core.statistics import samples_floor
 from perfsuite.core.summary import Quantile, Summary
 from perfsuite.core.units import format_bytes, format_seconds
 from perfsuite.report.achieved import LEGEND as ACHIEVED_LEGEND
@@ -37,6 +38,9 @@ from perfsuite.report.rows import RecordingsByCell, Row, grouped, rows_of, shape
 
 LEGEND = "± is half of the 95 % interval of P50 (order statistics); the samples of all sessions of a cell are pooled"
 MEDIANS = "P50, ms"
+TOGETHER_LEGEND = (
+    "times of requests sent together are each one's own; n counts requests, intervals and sample floors calls"
+)
 DEVICE_LEGEND = "device is TTFT by the device's own clock"
 
 
@@ -53,9 +57,13 @@ def row_tables(rows: Sequence[Row]) -> tuple[Line, ...]:
 
 
 def _legend(rows: Sequence[Row]) -> tuple[Line, ...]:
-    times_device = any("ttft_device" in row.summaries for row in rows)
-    texts = (LEGEND, *([DEVICE_LEGEND] if times_device else []), *([ACHIEVED_LEGEND] if limits_lines(rows) else []))
-    return tuple(map(Line, texts))
+    texts = {
+        LEGEND: True,
+        DEVICE_LEGEND: any("ttft_device" in row.summaries for row in rows),
+        TOGETHER_LEGEND: any(recording.together > 1 for recording in recordings_of(rows)),
+        ACHIEVED_LEGEND: bool(limits_lines(rows)),
+    }
+    return tuple(Line(text) for text, is_shown in texts.items() if is_shown)
 
 
 def _latency_table(rows: Sequence[Row]) -> tuple[Line, ...]:
@@ -86,10 +94,10 @@ def _title(rows: Sequence[Row]) -> tuple[Line, ...]:
 def _ttft_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
     decimals = shared_decimals(rows, "ttft")
     takes: dict[str, Callable[[Summary], str]] = {
-        "P50": lambda s: quantile_text(s, s.p50, decimals),
+        "P50": lambda s: quantile_text(s.p50, decimals),
         "±": lambda s: half_width(s.p50, decimals),
-        "P95": lambda s: quantile_text(s, s.p95, decimals),
-        "P99": lambda s: quantile_text(s, s.p99, decimals),
+        "P95": lambda s: quantile_text(s.p95, decimals),
+        "P99": lambda s: quantile_text(s.p99, decimals),
         "mean": lambda s: milliseconds(s.mean, decimals),
         "std": lambda s: milliseconds(s.std, decimals),
         "min": lambda s: milliseconds(s.minimum, decimals),
@@ -140,7 +148,7 @@ def _weights(recordings: Sequence[Recording]) -> tuple[Line, ...]:
 
 def _bundles(recordings: Sequence[Recording]) -> tuple[Line, ...]:
     """How many tokens came at once, where it was not one each time."""
-    samples = [sample for recording in recordings for sample in recording.of_phase(Phase.DECODE)]
+    samples = [each for recording in recordings for s in recording.of_phase(Phase.DECODE) for each in s.requests]
     tokens, chunks = sum(s.output_tokens for s in samples), sum(len(s.arrivals_ns) for s in samples)
     if tokens == chunks:
         return ()
@@ -164,7 +172,7 @@ def _missing(rows: Sequence[Row], label: str, quantile: Callable[[Summary], Quan
     short = [(row, summary) for row, summary in found if quantile(summary).value is None]
     if not short:
         return ()
-    floor = max(summary.count + quantile(summary).missing for _, summary in short)
+    floor = samples_floor(quantile(short[0][1]).probability)
     lack = ranged([quantile(summary).missing for _, summary in short], "sample")
     where = "every prompt length" if len(short) == len(rows) > 1 else ", ".join(str(r.prompt_tokens) for r, _ in short)
     return (Line(f"TTFT {label} needs n={floor}: {lack} missing at {where}; take more with --perf-samples"),)

@@ -2,6 +2,7 @@
 
 from perfsuite.core.metrics import SERIES, parse_metric
 from perfsuite.core.resources import RESOURCES
+from perfsuite.core.twin import IN_TURNS
 from perfsuite.core.units import format_change, format_ms, format_percent
 from perfsuite.core.verdict import Interval, Outcome, Verdict
 
@@ -76,8 +77,8 @@ def sizes(verdict: Verdict) -> str:
 def basis(verdict: Verdict) -> str:
     """'over graph^0.34', and the change of the raw times, and in cycles, where that makes a difference."""
     in_cycles = f"in cycles {format_change(verdict.cycles_change or 0.0)}" if _differs(verdict, "cycles_change") else ""
-    if verdict.mode == "raw":
-        return in_cycles
+    if verdict.mode in ("raw", IN_TURNS):
+        return ", ".join(filter(None, ("in turns" if verdict.mode == IN_TURNS else "", in_cycles)))
     raw = f"raw {format_change(verdict.raw_change or 0.0)}" if _differs(verdict, "raw_change") else ""
     return ", ".join(filter(None, (f"over {verdict.mode}", raw, in_cycles)))
 

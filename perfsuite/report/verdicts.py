@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from perfsuite.core.matrix import Cell
+from perfsuite.core.twin import IN_TURNS
 from perfsuite.core.verdict import Judgement, Outcome, Verdict
 from perfsuite.report.headings import counted
 from perfsuite.report.layout import Line
@@ -92,15 +93,19 @@ def _lines(outcome: Outcome, findings: list[Finding], commands: Commands, helped
     if outcome in (Outcome.PASSED, Outcome.IMPROVED):
         return [Line(_text(finding), "green" if outcome is Outcome.IMPROVED else "plain") for finding in findings]
     lines: list[Line] = []
-    for cell, own in groupby(findings, lambda finding: finding.cell):
+    for cell, group in groupby(findings, lambda finding: finding.cell):
+        own = list(group)
         lines += [Line(_text(finding), "red" if outcome.fails else "yellow") for finding in own]
-        lines += [] if cell in helped else _command_lines(cell, outcome, commands)
+        lines += [] if cell in helped else _command_lines(cell, own, commands)
         helped.add(cell)
     return lines
 
 
-def _command_lines(cell: Cell, outcome: Outcome, commands: Commands) -> list[Line]:
-    intended = [Line(f"  if it is intended: {commands.save(cell)}")] if outcome is Outcome.REGRESSED else []
+def _command_lines(cell: Cell, own: list[Finding], commands: Commands) -> list[Line]:
+    """What was judged in turns has no baseline that could be saved anew."""
+    stored = [each.first for each in own if each.first.mode != IN_TURNS]
+    is_red = any(verdict.outcome is Outcome.REGRESSED for verdict in stored)
+    intended = [Line(f"  if it is intended: {commands.save(cell)}")] if is_red else []
     return [Line(f"  reproduce: {commands.reproduce(cell)}"), *intended]
 
 

@@ -12,6 +12,8 @@ from perfsuite.core.errors import DeviceMemoryError, OptionError, PerfsuiteError
 from perfsuite.core.workload import ModelSpec
 from perfsuite.measure.environment import has_gpu
 from perfsuite.measure.fault import device_fault
+from perfsuite.measure.standard import Borrowed
+from perfsuite.models.reference import saved_weights
 
 OUT_OF_MEMORY = (
     "out of memory",
@@ -57,6 +59,12 @@ def said_arguments(arguments: Mapping[str, Any]) -> tuple[str, ...]:
 def is_older(version: str, least: str) -> bool:
     """Whether a version of a package comes before another one; '1.3.0rc5' comes before '1.3.0'."""
     return Version(version) < Version(least)
+
+
+def borrowed(model: ModelSpec, dtype: str) -> Borrowed | str:
+    """What the draws of an engine that shows no logits are held against; why there is nothing, in words."""
+    found = saved_weights(model, dtype)
+    return found if isinstance(found, str) else Borrowed(reference=found)
 
 
 @contextmanager

@@ -69,12 +69,26 @@ class PromptTexts:
     def vocabulary(self) -> int:
         return self._tokenizer.vocabulary
 
+    def spelled(self, ids: Sequence[int]) -> tuple[int, ...]:
+        """The ids that the text of a prompt really has."""
+        return tuple(self._tokenizer.encode(self.text(ids), with_special=self._with_special))
+
+    def text_of(self, token: int) -> str:
+        """The text of one id by itself."""
+        return self._tokenizer.decode((token,))
+
     def count(self, text: str) -> int:
         """How many tokens of an answer a text is."""
         return len(self._tokenizer.encode(text, with_special=False))
 
     def text(self, ids: Sequence[int]) -> str:
-        """A text that is `len(ids)` tokens long with all that the server adds; EndpointError if none was found."""
+        """A text that is `len(ids)` tokens long with all that the server adds; EndpointError if none was found.
+
+        If these very ids can be written, it is their text; else one of words that stay one token each.
+        """
+        exact = self._tokenizer.decode(ids)
+        if not self.overhead and tuple(self._tokenizer.encode(exact, with_special=self._with_special)) == tuple(ids):
+            return exact
         wanted = len(ids) - self.overhead
         words, between = self._words
         chosen = [words[token % len(words)] for token in ids]

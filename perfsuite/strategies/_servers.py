@@ -30,8 +30,8 @@ class Server:
     lists_all: bool = True
 
 
-def body(server: Server, request: Request, *, model: str, prompt: str | list[int], is_chat: bool) -> Body:
-    """The JSON of one streaming request with one prompt."""
+def body(server: Server, request: Request, *, model: str, prompt: str | list[int], is_chat: bool, row: int = 0) -> Body:
+    """The JSON of one streaming request with the prompt of a row."""
     sampling = request.sampling
     asked: Body = {"messages": [{"role": "user", "content": prompt}]} if is_chat else {"prompt": prompt}
     return {
@@ -42,7 +42,7 @@ def body(server: Server, request: Request, *, model: str, prompt: str | list[int
         "stream_options": {"include_usage": True},
         "temperature": 0 if sampling.is_greedy else sampling.temperature,
         "top_p": sampling.top_p,
-        "seed": sampling.seed % 2**63,
+        "seed": request.seed_of(row),
         **server.extend(request),
     }
 

@@ -3,8 +3,6 @@
 What runs there is not known here: neither the memory that it takes nor the time of its device.
 """
 
-import hashlib
-import json
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,12 +13,14 @@ from perfsuite.core.recording import Evidence
 from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.workload import ModelFacts, ModelSpec, SamplingParams, Workload
 from perfsuite.measure.environment import host_name
+from perfsuite.measure.standard import Borrowed
 from perfsuite.measure.strategy import Ability
-from perfsuite.models.presets import check_positions, vocabulary_of
+from perfsuite.models.presets import check_positions
 from perfsuite.strategies._answer import Answer
 from perfsuite.strategies._endpoint import Endpoint
 from perfsuite.strategies._exchange import Exchange
-from perfsuite.strategies._prompt_texts import PromptTexts, load_tokenizer
+from perfsuite.strategies._prompt_texts import PromptTexts
+from perfsuite.strategies._served_model import UNKNOWN_DTYPE, ServedModel
 from perfsuite.strategies._servers import UNKNOWN, Server, body, entries, recognized
 
 REMEDIES = {
@@ -38,7 +38,7 @@ class OpenAIStrategy:
     """The rows of a batch are requests that are sent at once; prompts are token ids where the server takes them."""
 
     name = "openai"
-    abilities: frozenset[Ability] = UNKNOWN.abilities | {Ability.BATCH}
+    abilities: frozenset[Ability] = UNKNOWN.abilities | {Ability.BATCH, Ability.CONCURRENCY}
     place = "an endpoint"
 
     def __init__(self) -> None:
@@ -53,6 +53,10 @@ class OpenAIStrategy:
         self._exchange = Exchange(0)
         self._pool = ThreadPoolExecutor(max_workers=1)
         self._cached_prompts: int | None = None
+        self._served: ServedModel | None = None
+        self._tokenizer_notes: tuple[str, ...] = ()
+        self._tells_ids = False
+        self._reference: Borrowed | str | None = None
 
     def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
         """Find out what the server is and takes, and ask it once; EndpointError in one line if it cannot be used."""
@@ -70,7 +74,8 @@ class OpenAIStrategy:
         self._model, self._cached_prompts = model.name, None
         with _refusals_told(endpoint):
             listed = self._recognize(endpoint, model, workloads)
-            self._facts = self._find_facts(model, listed)
+            self._served = served = ServedModel(spec=model, listed=listed, is_chat=endpoint.is_chat)
+            self._facts, self._tokenizer_notes = self._find_facts(served), served.notes()
             yield "first answer"
             self._find_prompts(endpoint)
 
@@ -83,7 +88,7 @@ class OpenAIStrategy:
             else endpoint.get_from_root("/openapi.json")
         )
         self._server = recognized(models, openapi)
-        self.abilities = self._server.abilities | {Ability.BATCH}
+        self.abilities = self._server.abilities | {Ability.BATCH, Ability.CONCURRENCY}
         version = endpoint.get_from_root("/version") if self._server.lists_all else None
         self._version = str(version.get("version")) if isinstance(version, dict) and version.get("version") else None
         known = {str(entry.get("id")): dict(entry) for entry in entries(models)}
@@ -94,34 +99,25 @@ class OpenAIStrategy:
         check_positions(model.name, positions if isinstance(positions, int) else None, workloads)
         return found
 
-    def _find_facts(self, model: ModelSpec, listed: dict[str, object]) -> ModelFacts:
-        endpoint, positions = self._open_endpoint, listed.get("max_model_len")
-        places = [name for name in (model.engine.tokenizer, model.name, listed.get("root")) if isinstance(name, str)]
-        vocabulary = next((size for size in map(vocabulary_of, places) if size), None)
+    def _find_facts(self, served: ServedModel) -> ModelFacts:
+        endpoint, vocabulary = self._open_endpoint, served.vocabulary
         if vocabulary is None or endpoint.is_chat or not self._server.takes_ids:
-            self._texts = self._load_texts(model, places)
+            self._texts = served.texts
             vocabulary = vocabulary or (self._texts.vocabulary if self._texts else None)
         if vocabulary is None:
             raise OptionError(
-                f"model {model.name!r}: no tokenizer of it is here, so that no prompt can be drawn; name its "
+                f"model {served.spec.name!r}: no tokenizer of it is here, so that no prompt can be drawn; name its "
                 "Hugging Face id or folder with --perf-tokenizer"
             )
         where = f"endpoint {endpoint.address}" + (f" on {host_name()}" if endpoint.is_on_this_machine else "")
         return ModelFacts(
             vocabulary=vocabulary,
-            positions=positions if isinstance(positions, int) else None,
+            positions=served.positions,
             parameters=0,
-            dtype="dtype not known",
+            dtype=UNKNOWN_DTYPE,
             device=where,
-            fingerprint=_fingerprint(model.name, listed),
+            fingerprint=served.fingerprint,
         )
-
-    def _load_texts(self, model: ModelSpec, places: list[str]) -> PromptTexts | None:
-        if model.engine.tokenizer is not None:
-            places = [model.engine.tokenizer]
-        loaded = (load_tokenizer(name, is_needed=model.engine.tokenizer is not None) for name in places)
-        tokenizer = next((each for each in loaded if each is not None), None)
-        return PromptTexts(tokenizer, with_special=not self._open_endpoint.is_chat) if tokenizer else None
 
     def _find_prompts(self, endpoint: Endpoint) -> None:
         """Ask for two tokens with ids as the prompt, else with text; what the server counts must be what was sent."""
@@ -151,7 +147,7 @@ class OpenAIStrategy:
         self.prepare(request)
         for _ in self._ask(request):
             pass
-        self.token_counts()
+        self._tells_ids = self.token_counts() is None
 
     def _overhead(self, sent: int) -> int:
         counted = self._exchange.answers[0].usage.prompt_tokens
@@ -186,7 +182,7 @@ class OpenAIStrategy:
         def ask(row: int, answer: Answer) -> Generator[Chunk, None, None]:
             ids = request.prompts[row]
             prompt = self._prepared[ids] if self._sends_text else list(ids)
-            asked = body(self._server, request, model=self._model, prompt=prompt, is_chat=endpoint.is_chat)
+            asked = body(self._server, request, model=self._model, prompt=prompt, is_chat=endpoint.is_chat, row=row)
             with endpoint.stream(asked) as pieces:
                 yield from answer.read(pieces)
 
@@ -196,6 +192,12 @@ class OpenAIStrategy:
     def token_counts(self) -> tuple[int, ...] | None:
         """Tokens of each chunk of the last request; `None` if the server told their ids."""
         return self._exchange.token_counts(self._texts.count if self._texts else None)
+
+    def reference(self) -> Borrowed | str:
+        """Eager on the same weights, if the model's name is a folder that holds them; they must be those served."""
+        if self._reference is None and self._served is not None:
+            self._reference = self._served.reference(is_told_texts=self._sends_text, tells_ids=self._tells_ids)
+        return self._reference or "it is not open"
 
     def facts(self) -> ModelFacts:
         if self._facts is None:
@@ -210,6 +212,7 @@ class OpenAIStrategy:
             f"API: {'chat completions' if endpoint.is_chat else 'completions'}",
             f"prompts sent as: {'text' if self._sends_text else 'token ids'}",
             f"connections: {endpoint.connections}",
+            *self._tokenizer_notes,
         )
         return Evidence(cached_prefix_hits=self._cached_prompts, notes=notes)
 
@@ -218,7 +221,7 @@ class OpenAIStrategy:
         if self._endpoint is not None:
             self._endpoint.close()
         self._pool.shutdown()
-        self._endpoint = self._facts = self._texts = None
+        self._endpoint = self._facts = self._texts = self._served = self._reference = None
 
 
 def _check_prompt(answer: Answer, sent: int) -> None:
@@ -229,12 +232,6 @@ def _check_prompt(answer: Answer, sent: int) -> None:
             f"the server counts {counted} prompt tokens where {sent} were meant; name the model's own tokenizer "
             "with --perf-tokenizer"
         )
-
-
-def _fingerprint(name: str, listed: dict[str, object]) -> str:
-    """A digest of what the server says of the model; not when it was loaded."""
-    said = {key: listed.get(key) for key in ("id", "root", "parent", "max_model_len")}
-    return hashlib.sha256(json.dumps([name, said], sort_keys=True).encode()).hexdigest()[:16]
 
 
 @contextmanager

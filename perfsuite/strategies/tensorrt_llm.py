@@ -11,9 +11,17 @@ from perfsuite.core.recording import Evidence, Memory
 from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
 from perfsuite.measure.gpu_memory import GpuMemory
+from perfsuite.measure.standard import Borrowed
 from perfsuite.measure.strategy import ALL_SAMPLING, Ability
 from perfsuite.models.handover import Handover, handed_over
-from perfsuite.strategies._engine import is_older, more_arguments, require_gpu, said_arguments, startup_errors_told
+from perfsuite.strategies._engine import (
+    borrowed,
+    is_older,
+    more_arguments,
+    require_gpu,
+    said_arguments,
+    startup_errors_told,
+)
 from perfsuite.strategies._tensorrt_engine import built_engine, is_built_engine, require_engine_backend
 
 ARGUMENTS_VARIABLE = "PERFSUITE_TENSORRT_LLM_ARGS"
@@ -25,13 +33,14 @@ SETTINGS = {"TRTLLM_NO_USAGE_STATS": "1"}
 NO_END = -1
 """The end id of a model that names none; no token has it."""
 LEAST_TOKENS_A_STEP = 8192
+BUILT = "the weights of a built engine cannot be read"
 
 
 class TensorRTLLMStrategy:
     """One engine, whose workers are processes of their own; the rows of a batch are requests that are sent together."""
 
     name = "tensorrt-llm"
-    abilities: frozenset[Ability] = (ALL_SAMPLING | {Ability.BATCH}) - {Ability.REPETITION_PENALTY}
+    abilities: frozenset[Ability] = (ALL_SAMPLING | {Ability.BATCH, Ability.CONCURRENCY}) - {Ability.REPETITION_PENALTY}
 
     def __init__(self) -> None:
         self._llm: Any = None
@@ -40,10 +49,13 @@ class TensorRTLLMStrategy:
         self._taken: int | None = None
         self._notes: tuple[str, ...] = ()
         self._reused: int | None = None
+        self._model: ModelSpec | None = None
+        self._reference: Borrowed | str | None = None
 
     def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
         """Import TensorRT-LLM, then start its workers, which load, tune and capture."""
         require_gpu(self.name, model)
+        self._model = model
         yield "import"
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
@@ -78,6 +90,7 @@ class TensorRTLLMStrategy:
             f"tensor parallel: {model.engine.tensor_parallel_size}",
             f"longest sequence: {handover.longest}",
             *said_arguments(more),
+            *handover.notes,
         )
 
     def _shared_arguments(self, model: ModelSpec, handover: Handover) -> dict[str, Any]:
@@ -120,8 +133,11 @@ class TensorRTLLMStrategy:
 
     def stream(self, request: Request) -> Iterator[Chunk]:
         """The new ids of every step, row by row; with a batch a step has arrived when its slowest row has."""
-        llm, params = self._open_llm, self._params(request)
-        results = [llm.generate_async(list(ids), params, streaming=True) for ids in request.prompts]
+        llm = self._open_llm
+        results = [
+            llm.generate_async(list(ids), self._params(request, row), streaming=True)
+            for row, ids in enumerate(request.prompts)
+        ]
         running = dict(enumerate(results))
         try:
             while running:
@@ -141,7 +157,7 @@ class TensorRTLLMStrategy:
         if metrics is not None:
             self._reused = (self._reused or 0) + bool(metrics.kv_cache_metrics.num_reused_blocks)
 
-    def _params(self, request: Request) -> Any:
+    def _params(self, request: Request, row: int) -> Any:
         """One to one, but for what is off, which is left out; a top-k of 1 is greedy in every version."""
         sampling = request.sampling
         end_id = self._handover.end_id if self._handover else None
@@ -149,7 +165,7 @@ class TensorRTLLMStrategy:
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             **({"top_k": sampling.top_k} if sampling.top_k else {}),
-            "seed": sampling.seed % 2**63,
+            "seed": request.seed_of(row),
         }
         penalty = {"repetition_penalty": sampling.repetition_penalty} if sampling.repetition_penalty != 1 else {}
         return self._package.SamplingParams(
@@ -174,6 +190,13 @@ class TensorRTLLMStrategy:
             raise RuntimeError("the strategy is not open")
         return self._handover.facts
 
+    def reference(self) -> Borrowed | str:
+        """Eager on the same weights, if they are in a folder and small enough; a built engine's cannot be read."""
+        if self._reference is None and self._model is not None:
+            is_built = is_built_engine(self._model.name)
+            self._reference = BUILT if is_built else borrowed(self._model, self.facts().dtype)
+        return self._reference or "it is not open"
+
     def memory(self) -> Memory:
         """What the GPUs held more once it was open, by their driver: weights, graphs, and all of the cache laid out."""
         return Memory(peak_reserved=self._taken)
@@ -186,7 +209,7 @@ class TensorRTLLMStrategy:
         """End the workers, which gives their memory back; may be called twice."""
         if self._llm is not None:
             self._llm.shutdown()
-        self._llm = self._handover = None
+        self._llm = self._handover = self._reference = None
         gc.collect()
 
 

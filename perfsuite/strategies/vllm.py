@@ -11,9 +11,17 @@ from perfsuite.core.recording import Evidence, Memory
 from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
 from perfsuite.measure.gpu_memory import GpuMemory
+from perfsuite.measure.standard import Borrowed
 from perfsuite.measure.strategy import ALL_SAMPLING, Ability
 from perfsuite.models.handover import Handover, handed_over
-from perfsuite.strategies._engine import is_older, more_arguments, require_gpu, said_arguments, startup_errors_told
+from perfsuite.strategies._engine import (
+    borrowed,
+    is_older,
+    more_arguments,
+    require_gpu,
+    said_arguments,
+    startup_errors_told,
+)
 
 ARGUMENTS_VARIABLE = "PERFSUITE_VLLM_ARGS"
 """Environment variable with more of vLLM's EngineArgs, as a JSON object."""
@@ -28,30 +36,33 @@ class VllmStrategy:
     """One engine; the rows of a batch are requests that are added together."""
 
     name = "vllm"
-    abilities = ALL_SAMPLING | {Ability.BATCH}
+    abilities = ALL_SAMPLING | {Ability.BATCH, Ability.CONCURRENCY}
 
     def __init__(self) -> None:
         self._engine: Any = None
         self._vllm: Any = None
         self._handover: Handover | None = None
-        self._memory: GpuMemory | None = None
+        self._taken: int | None = None
         self._notes: tuple[str, ...] = ()
         self._cached_prompts = 0
         self._numbers = count()
+        self._model: ModelSpec | None = None
+        self._reference: Borrowed | str | None = None
 
     def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
         """Import vLLM, then build its engine, which loads, compiles and captures."""
         require_gpu(self.name, model)
+        self._model = model
         yield "import"
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
         self._vllm = _import_vllm()
-        self._memory, self._cached_prompts = GpuMemory(model.engine.tensor_parallel_size), 0
+        memory, self._cached_prompts = GpuMemory(model.engine.tensor_parallel_size), 0
         yield "build"
         with startup_errors_told("vLLM"), handed_over(model, workloads, engine=self.name) as handover:
             self._handover = handover
             self._build(model, handover, max((workload.batch_size for workload in workloads), default=1))
-        self._memory.look()
+        self._taken = memory.look()
 
     def _build(self, model: ModelSpec, handover: Handover, rows: int) -> None:
         options, more = model.engine, more_arguments(ARGUMENTS_VARIABLE)
@@ -83,16 +94,17 @@ class VllmStrategy:
             f"tensor parallel: {options.tensor_parallel_size}",
             f"longest sequence: {handover.longest}",
             *said_arguments(more),
+            *handover.notes,
         )
 
     def stream(self, request: Request) -> Iterator[Chunk]:
         """Step the engine until every row has ended; each step's new ids as soon as it hands them over."""
-        engine, params = self._open_engine, self._params(request)
+        engine = self._open_engine
         rows = {f"perfsuite-{next(self._numbers)}": row for row in range(len(request.prompts))}
         running = set(rows)
         try:
             for name, row in rows.items():
-                engine.add_request(name, {"prompt_token_ids": list(request.prompts[row])}, params)
+                engine.add_request(name, {"prompt_token_ids": list(request.prompts[row])}, self._params(request, row))
             while running:
                 for output in engine.step():
                     if output.finished:
@@ -117,7 +129,7 @@ class VllmStrategy:
         for _ in range(DRAINING_STEPS):
             self._open_engine.step()
 
-    def _params(self, request: Request) -> Any:
+    def _params(self, request: Request, row: int) -> Any:
         """One to one; vLLM names them as perfsuite does. Only new ids are handed over, and no text is made of them."""
         from vllm.sampling_params import RequestOutputKind
 
@@ -129,7 +141,7 @@ class VllmStrategy:
             top_k=sampling.top_k,
             top_p=sampling.top_p,
             repetition_penalty=sampling.repetition_penalty,
-            seed=sampling.seed % 2**63,
+            seed=request.seed_of(row),
             detokenize=False,
             output_kind=RequestOutputKind.DELTA,
         )
@@ -145,9 +157,15 @@ class VllmStrategy:
             raise RuntimeError("the strategy is not open")
         return self._handover.facts
 
+    def reference(self) -> Borrowed | str:
+        """Eager on the same weights, if they are in a folder and small enough."""
+        if self._reference is None and self._model is not None:
+            self._reference = borrowed(self._model, self.facts().dtype)
+        return self._reference or "it is not open"
+
     def memory(self) -> Memory:
-        """What the GPUs hold more than before, by their driver: weights, graphs, and all of the cache laid out."""
-        return Memory(peak_reserved=self._memory.look() if self._memory else None)
+        """What the GPUs held more once it was open, by their driver: weights, graphs, and all of the cache laid out."""
+        return Memory(peak_reserved=self._taken)
 
     def evidence(self) -> Evidence:
         """That the engine was built, and that no prompt was answered from a cached prefix."""
@@ -164,7 +182,7 @@ class VllmStrategy:
             self._engine = None
             gc.collect()
             cleanup_dist_env_and_memory()
-        self._handover = self._memory = None
+        self._handover = self._reference = None
 
 
 def _import_vllm() -> Any:

@@ -394,7 +394,7 @@ def test_a_cell_too_noisy_for_any_number_of_sessions_says_what_it_could_gate() -
     verdict = judge(baseline, exact_sessions(10.2))
     assert (verdict.outcome, verdict.sessions_help) == (Outcome.INCONCLUSIVE, False)
     assert verdict.remedy.startswith(("a tolerance of", "a quieter machine"))
-    assert verdict.remedy.endswith("a quieter machine or both versions in turns (--perf-against, planned)")
+    assert verdict.remedy.endswith("a quieter machine or both versions in turns (--perf-against REF, docs/twin.md)")
 
 
 def test_where_sessions_do_not_suffice_a_larger_baseline_is_named() -> None:

@@ -49,6 +49,43 @@ def test_the_interval_is_welchs_on_the_logarithms_of_the_sessions() -> None:
     assert found.interval.high == pytest.approx(math.exp(expected.high))
 
 
+def in_turns(*both: tuple[list[Recording], str, str]) -> list[list[Recording]]:
+    """Recordings of a strategy that took turns with the other one named."""
+    return [
+        [replace(each, cell=replace(each.cell, strategy=strategy), beside=(other,)) for each in own]
+        for own, strategy, other in both
+    ]
+
+
+def test_sessions_that_took_turns_are_compared_pair_by_pair() -> None:
+    """Both are as slow as the machine was: what they share cancels."""
+    ours, theirs = (10.0, 15.1, 7.9, 12.2), (20.1, 29.9, 16.0, 24.0)
+    own, other = in_turns((sessions(*ours), "jit", "eager"), (sessions(*theirs), "eager", "jit"))
+    found = ratio_of(TTFT, own, other)
+    expected = stats.ttest_rel(np.log(theirs), np.log(ours)).confidence_interval(0.95)
+    assert found is not None
+    assert found.is_paired
+    assert found.interval is not None
+    assert found.interval.low == pytest.approx(math.exp(expected.low))
+    assert found.interval.high == pytest.approx(math.exp(expected.high))
+    alone = ratio_of(TTFT, sessions(*ours), sessions(*theirs))
+    assert alone is not None
+    assert alone.interval is not None
+    assert not alone.is_paired
+    assert alone.interval.high / alone.interval.low > 10 * found.interval.high / found.interval.low - 10
+
+
+def test_only_sessions_that_took_turns_with_each_other_are_pairs() -> None:
+    own, other = in_turns((sessions(10, 11, 10), "jit", "eager"), (sessions(20, 22, 20), "eager", "jit"))
+    own[2] = replace(own[2], beside=())
+    found = ratio_of(TTFT, own, other)
+    assert found is not None
+    assert (found.is_paired, found.sessions, found.others) == (True, 2, 2)
+    stranger = ratio_of(TTFT, *in_turns((sessions(10, 11), "jit", "vllm"), (sessions(20, 22), "eager", "vllm")))
+    assert stranger is not None
+    assert not stranger.is_paired
+
+
 def test_one_session_of_a_side_has_no_interval_and_decides_nothing() -> None:
     found = ratio_of(TTFT, sessions(10), sessions(100, 100, 100))
     assert found is not None

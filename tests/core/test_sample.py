@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perfsuite.core.metrics import SERIES, Statistic
 from perfsuite.core.sample import Phase, Sample
 
 
@@ -73,3 +76,51 @@ def test_with_one_token_per_event_tpot_is_the_mean_of_the_gaps(gaps: list[int]) 
     arrivals = tuple(sum(gaps[: index + 1]) for index in range(len(gaps)))
     taken = sample(arrivals, (1,) * len(gaps))
     assert taken.tpot_ns == pytest.approx(sum(gaps[1:]) / len(gaps[1:]))
+
+
+def together() -> Sample:
+    """Two requests sent at once: the second begins late and gets two tokens at a time."""
+    return replace(
+        sample((50, 60, 70), (1, 1, 1)), rows_ns=((40, 45, 60), (50, 70)), rows_tokens=((1, 1, 1), (1, 2)), sent_ns=7
+    )
+
+
+def test_requests_sent_together_have_times_of_their_own() -> None:
+    first, second = together().requests
+    assert (first.ttft_ns, first.e2e_ns, first.tpot_ns, first.itl_ns) == (40, 60, 10, (5, 15))
+    assert (second.ttft_ns, second.e2e_ns, second.tpot_ns, second.itl_ns) == (50, 70, 10, None)
+    assert {(each.phase, each.block, each.sent_ns) for each in (first, second)} == {(Phase.DECODE, 0, 7)}
+
+
+def test_the_call_itself_has_the_times_of_its_slowest() -> None:
+    assert (together().ttft_ns, together().e2e_ns) == (50, 70)
+
+
+def test_rows_that_share_their_times_are_one_request() -> None:
+    taken = sample((40, 42), (1, 1))
+    assert taken.requests == (taken,)
+
+
+@pytest.mark.parametrize(("times", "tokens"), [(((1, 2),), ((1,),)), (((1,),), ()), (((),), ((),))])
+def test_every_request_needs_one_token_count_per_arrival(
+    times: tuple[tuple[int, ...], ...], tokens: tuple[tuple[int, ...], ...]
+) -> None:
+    with pytest.raises(ValueError, match="one token count per arrival"):
+        replace(together(), rows_ns=times, rows_tokens=tokens)
+
+
+def test_requests_sent_together_count_once_in_a_verdict() -> None:
+    """The median of the requests for the median, the mean for the mean, the slowest for a tail."""
+    first = replace(together(), phase=Phase.PREFILL, rows_ns=((40,), (50,), (90,)), rows_tokens=((1,), (1,), (1,)))
+    found = {statistic: SERIES["ttft"].of_call(first, statistic) for statistic in Statistic}
+    assert found == {Statistic.MEAN: (60,), Statistic.P50: (50,), Statistic.P95: (90,), Statistic.P99: (90,)}
+    assert SERIES["ttft"].of_sample(first) == (40, 50, 90)
+
+
+def test_a_single_request_counts_with_all_of_its_values() -> None:
+    taken = sample((40, 42, 45), (1, 1, 1))
+    assert SERIES["itl"].of_call(taken, Statistic.P99) == (2, 3)
+
+
+def test_what_no_request_has_a_value_of_does_not_count() -> None:
+    assert SERIES["ttft_device"].of_call(together(), Statistic.P50) == ()

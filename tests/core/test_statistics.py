@@ -109,6 +109,25 @@ def test_the_interval_holds_the_true_p95_in_at_least_95_of_100_cases() -> None:
     assert held >= 0.95 * len(draws)
 
 
+def test_the_interval_of_values_that_come_together_holds_the_true_median_as_often() -> None:
+    """Eight requests of a call that all take the same time are one sample; taken for eight, two in three miss."""
+    draw = np.random.default_rng(3)
+    calls = draw.normal(size=(400, 30)).repeat(8, axis=1)
+
+    def share_of_hits(together: int) -> float:
+        intervals = [order_interval(row, 0.5, together=together) for row in calls]
+        return float(np.mean([each.low <= 0 <= each.high for each in intervals if each]))
+
+    assert share_of_hits(8) >= 0.94
+    assert share_of_hits(1) < 0.7
+
+
+def test_a_tail_needs_as_many_calls_however_many_requests_each_has() -> None:
+    few = summarize(range(1, 8 * 58 + 1), together=8)
+    assert (few.count, few.p95.value, few.p95.missing) == (8 * 58, None, 1)
+    assert summarize(range(1, 8 * 59 + 1), together=8).p95.value is not None
+
+
 def test_a_summary_counts_the_samples_a_tail_lacks() -> None:
     summary = summarize([float(value) for value in range(1, 51)])
     assert (summary.count, summary.mean, summary.minimum, summary.maximum) == (50, 25.5, 1.0, 50.0)

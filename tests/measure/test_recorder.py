@@ -1,5 +1,6 @@
 import gc
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
@@ -7,7 +8,9 @@ from perfsuite.core.matrix import Cell
 from perfsuite.core.options import MeasureOptions
 from perfsuite.core.sample import Chunk, Phase, Request
 from perfsuite.core.workload import ModelSpec, Workload
-from perfsuite.measure.recorder import CellTake, Recorder, answer_problem, arrivals
+from perfsuite.measure.arrivals import answer_problem, arrivals
+from perfsuite.measure.recorder import CellTake, Recorder
+from perfsuite.measure.strategy import Ability
 from tests.scripted import MS, Scripted
 
 OPTIONS = MeasureOptions(samples=6, decode_samples=3, block_size=2, warmup=5)
@@ -92,6 +95,34 @@ def test_with_a_batch_a_token_has_arrived_when_the_slowest_row_has_it() -> None:
     stamps = [(3, Chunk(token_ids=(1,), row=0)), (5, Chunk(token_ids=(1,), row=1))]
     stamps += [(8, Chunk(token_ids=(2,), row=1)), (9, Chunk(token_ids=(2,), row=0))]
     assert arrivals(1, stamps, rows=2) == ((4, 8), (1, 1))
+
+
+class Concurrent(Scripted):
+    """Rows are requests of their own: the second has each token a millisecond after the first."""
+
+    abilities = frozenset({Ability.BATCH, Ability.CONCURRENCY})
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        for index in range(request.output_tokens):
+            for row in range(len(request.prompts)):
+                self.scripted_clock.wait_ns(MS)
+                yield Chunk(token_ids=(index,), row=row)
+
+
+def test_requests_sent_together_each_have_their_own_times() -> None:
+    (take,) = measure(Concurrent(), make_cell(batch_size=2))
+    decode = next(sample for sample in take.samples if sample.phase is Phase.DECODE)
+    assert decode.arrivals_ns == (2 * MS, 4 * MS, 6 * MS, 8 * MS)
+    assert decode.rows_ns == ((MS, 3 * MS, 5 * MS, 7 * MS), (2 * MS, 4 * MS, 6 * MS, 8 * MS))
+    assert decode.rows_tokens == ((1, 1, 1, 1),) * 2
+
+
+@pytest.mark.parametrize(("strategy", "rows"), [(Scripted, 2), (Concurrent, 1)])
+def test_rows_that_take_every_step_together_and_single_requests_have_one_time(
+    strategy: type[Scripted], rows: int
+) -> None:
+    (take,) = measure(strategy(), make_cell(batch_size=rows))
+    assert {sample.rows_ns for sample in (*take.samples, *take.warmups)} == {None}
 
 
 def test_tokens_that_come_together_are_one_event() -> None:

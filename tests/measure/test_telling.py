@@ -5,6 +5,7 @@ from dataclasses import replace
 from perfsuite.core.draws import tally
 from perfsuite.core.oracle import Context
 from perfsuite.core.workload import SamplingParams, Workload
+from perfsuite.measure.standard import standard_of
 from perfsuite.measure.telling import candidate_prompts, telling_prompts
 from tests import sampled
 
@@ -20,22 +21,22 @@ def nats(prompt: tuple[int, ...], name: str) -> float:
 
 
 def test_what_is_wanted_shows_at_the_prompts_chosen_for_it() -> None:
-    strategy = sampled.Sampled()
+    standard = standard_of(sampled.Sampled())
     for seed in range(5):
         for name in ("top-k keeps one token too few", "the penalty leaves the last id out"):
             wanted = frozenset({name})
             workload = replace(WORKLOAD, seed=seed)
-            candidates = candidate_prompts(strategy, strategy.facts(), workload)
-            (prompt,) = telling_prompts(candidates, strategy.facts(), workload, wanted)
+            candidates = candidate_prompts(standard, sampled.VOCABULARY, workload)
+            (prompt,) = telling_prompts(standard, candidates, workload, wanted)
             assert nats(prompt, name) >= 0.005
 
 
 def test_what_no_first_token_shows_is_looked_for_behind_ids_of_any_kind() -> None:
-    strategy = sampled.Sampled()
+    standard = standard_of(sampled.Sampled())
     later = frozenset({"the penalty falls on the prompt alone"})
-    candidates = candidate_prompts(strategy, strategy.facts(), WORKLOAD)
+    candidates = candidate_prompts(standard, sampled.VOCABULARY, WORKLOAD)
     plain, other = (
-        telling_prompts(candidates, strategy.facts(), replace(WORKLOAD, batch_size=2), wanted)
+        telling_prompts(standard, candidates, replace(WORKLOAD, batch_size=2), wanted)
         for wanted in (frozenset(), later)
     )
     assert plain != other

@@ -1,16 +1,20 @@
 """The sampler as a process, on this machine: what it sees, and that it ends with what it watches."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from perfsuite.core.reading import Monitoring, Place
+from perfsuite.core.codec import encode
+from perfsuite.core.reading import Monitoring, Neighbour, Place
 from perfsuite.measure import watch
 from perfsuite.measure.clock import HostClock, pause_ns
+from perfsuite.measure.monitor import Sighting
 from perfsuite.measure.procfs import is_readable
 from perfsuite.measure.watch import Sampler, Watcher, watching
 from tests.watched import FakeNvml, process
@@ -135,3 +139,20 @@ def test_where_it_counts_otherwise_what_came_while_the_strategy_opened_is_its_ow
 
 def test_a_driver_that_shows_nobody_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert own_on(monkeypatch) == ((), [watch.HIDDEN])
+
+
+def test_who_was_on_the_gpu_is_not_told_where_another_session_takes_turns(tmp_path: Path) -> None:
+    seen = Sighting(
+        neighbours=(
+            Neighbour(at_ns=5, span_ns=5, place=Place.DEVICE, pid=7, name="worker", share=0.9),
+            Neighbour(at_ns=5, span_ns=5, place=Place.HOST, pid=8, name="make", share=0.9),
+        )
+    )
+    (tmp_path / "log").write_text(json.dumps(encode(seen)) + "\n")
+    with subprocess.Popen(["true"]) as process, (tmp_path / "log").open("rb") as log:
+        process.wait()
+        shared, alone = (
+            Sampler(process, log, (), is_shared=is_shared).monitoring(0).neighbours for is_shared in (True, False)
+        )
+    assert [each.pid for each in shared] == [8]
+    assert [each.pid for each in alone] == [7, 8]

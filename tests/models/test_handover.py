@@ -11,6 +11,7 @@ from perfsuite.core.workload import ModelSpec, Workload
 from perfsuite.models.fingerprint import fingerprint
 from perfsuite.models.handover import handed_over
 from perfsuite.models.presets import names, packaged_weights
+from tests.models.test_tokenizer import put_tokenizer
 
 SHORT = (Workload(prompt_tokens=10, output_tokens=5),)
 
@@ -66,4 +67,21 @@ def test_a_workload_beyond_what_was_asked_for_is_refused() -> None:
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError), handed_over(ModelSpec(name=str(tmp_path)), SHORT, engine="e"):
+        pass
+
+
+def test_a_tokenizer_of_another_model_is_told_as_where_the_model_is_loaded_here(tmp_path: Path) -> None:
+    config = {"model_type": "llama", "vocab_size": 50, "eos_token_id": [2, 3]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    put_tokenizer(tmp_path, 50, eos=7)
+    with handed_over(ModelSpec(name=str(tmp_path)), SHORT, engine="e") as handover:
+        assert handover.end_id == 2
+        assert handover.notes == (
+            "tokenizer: ends a text with id 7, the model with 2, 3; it may be that of another model",
+        )
+    put_tokenizer(tmp_path, 51)
+    with (
+        pytest.raises(ModelLoadError, match="its tokenizer has ids up to 50"),
+        handed_over(ModelSpec(name=str(tmp_path)), SHORT, engine="e"),
+    ):
         pass

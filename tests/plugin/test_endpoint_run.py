@@ -72,6 +72,11 @@ def test_a_model_that_is_not_served_is_one_line(run_endpoint: Run) -> None:
         ("--perf-request-timeout=soon", "--perf-request-timeout: 'soon'"),
         ("--perf-tensor-parallel-size=0", "--perf-tensor-parallel-size: 0 is not allowed; it must be 1 or above"),
         ("--perf-gpu-memory-utilization=2", "--perf-gpu-memory-utilization: 2.0 is not allowed; it must be above 0"),
+        ("--perf-goodput=ttft:50", "--perf-goodput (ttft): '50' is not a duration; write for example '90s'"),
+        (
+            "--perf-goodput=speed:5ms",
+            "--perf-goodput: 'speed:5ms' is no objective, or one given twice; write 'ttft:50ms",
+        ),
         ("--perf-max-model-len=no", "--perf-max-model-len: 'no' is not a whole number"),
     ],
 )
@@ -91,3 +96,16 @@ def test_a_server_that_breaks_after_it_was_opened_costs_its_cells_only(run_endpo
     result = run_endpoint("--perf", "--perf-sessions=1")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*3 of 3 requests failed*HTTP 503: overloaded*"])
+
+
+def test_requests_at_once_have_times_of_their_own_and_a_goodput(run_endpoint: Run, project: pytest.Pytester) -> None:
+    asked = ("--perf-batch-size=4", "--perf-goodput=ttft:10s,tpot:10s", "--perf-json=out.json", "--perf-sessions=1")
+    result = run_endpoint("--perf", *asked)
+    result.stdout.fnmatch_lines(["openai/served/p10-o4-b4 *100.0 %*40/40*", "goodput counts full requests with TTFT*"])
+    (cell,) = json.loads((project.path / "out.json").read_text())["cells"]
+    samples = cell["recordings"][0]["samples"]
+    assert {len(rows) for rows in samples["rows_ns"]} == {4}
+    assert cell["summaries"]["ttft"]["count"] == 4 * 20
+    assert (cell["goodput"]["good"], cell["goodput"]["requests"]) == (40, 40)
+    assert cell["throughput"]["tokens_per_second"] > 0
+    assert cell["used"]["throughput"] == [pytest.approx(cell["throughput"]["tokens_per_second"])]

@@ -237,6 +237,7 @@ def test_strategies_are_compared_at_the_shortest_the_middle_and_the_longest_prom
         "jit              -         -         -         -         -         -",
         "requests of 200 prompt and 4 output tokens by E2E P50: jit pays back against eager at once: "
         "it starts no later than eager and takes no longer a request",
+        "measured one after the other with eager: jit",
         "",
     ]
 

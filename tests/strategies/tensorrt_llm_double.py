@@ -41,6 +41,12 @@ class SamplingParams:
         return nothing or self.top_k == 1 or self.top_p == 0 or self.temperature == 0
 
 
+def any_tokens(ids, params):
+    """Drawn from the request's seed; nothing computes."""
+    draw = random.Random(str((ids, params.seed, params.is_greedy)))  # noqa: S311 - tokens, no secrets
+    return [draw.randrange(258) for _ in range(params.max_tokens)]
+
+
 @dataclass
 class Config:
     """KvCacheConfig and CudaGraphConfig: what they were given."""
@@ -76,8 +82,7 @@ class RequestOutput:
     """Yields itself after each response, when iterated; the ids of all responses so far stay in it."""
 
     def __init__(self, llm, ids, params):
-        draw = random.Random(str((ids, params.seed, params.is_greedy)))  # noqa: S311 - tokens, no secrets
-        self._left = [draw.randrange(258) for _ in range(params.max_tokens)]
+        self._left = llm.draw(ids, params)
         self._llm, self._params = llm, params
         self.outputs, self.finished, self.is_aborted = [CompletionOutput()], False, False
 
@@ -108,7 +113,10 @@ class RequestOutput:
 
 
 class LLM:
+    """`draw` may give the tokens of a request, of its prompt and parameters."""
+
     known = frozenset(COMMON)
+    draw = staticmethod(any_tokens)
 
     def __init__(self, model, **values):
         engine_only = sorted(set(values) & ENGINE_ONLY)

@@ -13,6 +13,7 @@ from perfsuite.measure.session import SessionJob
 from perfsuite.measure.worker import run_job
 from perfsuite.strategies import BUILTIN, _engine
 from tests.strategies import tensorrt_llm_double, vllm_double
+from tests.strategies.drawing import drawing
 
 CELLS = tuple(
     Cell(strategy="engine", model=ModelSpec(name="tiny", device="cuda"), workload=workload)
@@ -46,6 +47,7 @@ def session(name):
 
 
 def test_a_session_measures_all_its_cells(name, double):
+    double.draw = staticmethod(drawing())
     *_, last = session(name)
     assert [problems(recording) for recording in last.recordings] == [(), ()]
     for recording in last.recordings:
@@ -53,6 +55,13 @@ def test_a_session_measures_all_its_cells(name, double):
         assert [sample.tokens for sample in recording.of_phase(Phase.DECODE)] == [(1, 1, 1, 1)] * 4
         assert all(sample.device_ns is None for sample in recording.samples)
         assert (recording.evidence.engines, recording.evidence.cached_prefix_hits) == (1, 0)
+
+
+def test_an_engine_that_draws_anything_makes_a_session_invalid_where_its_sampling_can_be_checked(name, double):
+    first = session(name)[-1].recordings[0]
+    applies_all = name == "vllm"  # 1.2.1 of the other does not claim a repetition penalty
+    assert any("its tokens are no legal sample" in problem for problem in problems(first)) is applies_all
+    assert (first.sampling.not_checked is None) is applies_all
 
 
 def test_a_session_whose_prompts_were_in_a_cache_is_invalid(name, double):

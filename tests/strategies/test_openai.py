@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 
 from perfsuite.core.engine import KEY_VARIABLE, EngineOptions
-from perfsuite.core.errors import EndpointError, OptionError, StrategyUnavailableError
+from perfsuite.core.errors import EndpointError, ModelLoadError, OptionError, StrategyUnavailableError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.options import MeasureOptions
 from perfsuite.core.recording import Memory
-from perfsuite.core.sample import Phase, Request
+from perfsuite.core.sample import ROW_STEP, Phase, Request
 from perfsuite.core.validity import problems
 from perfsuite.core.workload import ModelSpec, SamplingParams, Workload
 from perfsuite.measure.session import SessionJob
@@ -115,11 +115,11 @@ def test_greedy_is_temperature_0_and_an_end_of_sequence_can_be_allowed(server, f
 
 
 def test_abilities_are_those_of_the_server_found(server, folder):
-    assert OpenAIStrategy().abilities == {Ability.TEMPERATURE, Ability.TOP_P, Ability.BATCH}
+    assert OpenAIStrategy().abilities == {Ability.TEMPERATURE, Ability.TOP_P, Ability.BATCH, Ability.CONCURRENCY}
     for owner, lacking in (("vllm", set()), ("sglang", {Ability.SEED}), ("tensorrt_llm", {Ability.REPETITION_PENALTY})):
         server.pages["/v1/models"] = models("served", owner=owner)
         with live(server, folder) as strategy:
-            assert strategy.abilities == (ALL_SAMPLING - lacking) | {Ability.BATCH}
+            assert strategy.abilities == (ALL_SAMPLING - lacking) | {Ability.BATCH, Ability.CONCURRENCY}
 
 
 def test_an_unknown_server_is_asked_openais_fields_only(server, folder):
@@ -152,7 +152,7 @@ def test_transformers_serve_is_told_by_its_paths_and_asked_in_its_way(server, fo
     server.completions = lambda asked: Reply(pieces=(chunk("a", "length", usage=usage(1, len(asked.body["prompt"]))),))
     with live(server, folder) as strategy:
         list(strategy.stream(request(1)))
-        assert strategy.abilities == ALL_SAMPLING | {Ability.BATCH}
+        assert strategy.abilities == ALL_SAMPLING | {Ability.BATCH, Ability.CONCURRENCY}
     assert json.loads(server.last["generation_config"]) == {
         "do_sample": True,
         "repetition_penalty": 1.2,
@@ -500,3 +500,21 @@ def test_without_httpx_the_remedy_is_told(server, folder, monkeypatch):
     with pytest.raises(StrategyUnavailableError, match=r"pip install 'perfsuite\[openai\]'"):
         list(strategy.open(spec(server.url, tokenizer=folder), ()))
     strategy.close()
+
+
+def test_a_tokenizer_of_another_model_is_noted_or_refused(server, tmp_path):
+    byte_tokenizer().save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"vocab_size": 258, "eos_token_id": 5}')
+    with live(server, str(tmp_path)) as strategy:
+        note = strategy.evidence().note("tokenizer")
+    assert note == "ends a text with id 257, the model with 5; it may be that of another model"
+    (tmp_path / "config.json").write_text('{"vocab_size": 100}')
+    with pytest.raises(ModelLoadError, match="its tokenizer has ids up to 257, the model's end at 99"):
+        live(server, str(tmp_path)).__enter__()
+
+
+def test_rows_sent_together_have_seeds_of_their_own(server, folder):
+    with live(server, folder) as strategy:
+        list(strategy.stream(batch(3)))
+    seeds = {asked.body["prompt"][0]: asked.body["seed"] for asked in server.asked[-3:]}
+    assert seeds == {row: SAMPLING.seed + row * ROW_STEP for row in range(3)}

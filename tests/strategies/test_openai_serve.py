@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from perfsuite.core.recording import Memory
 from perfsuite.core.sample import Phase, Request
 from perfsuite.core.validity import problems
 from perfsuite.core.workload import ModelSpec, SamplingParams, Workload
+from perfsuite.measure.inquiry import Effort
+from perfsuite.measure.sampling import check_sampling
 from perfsuite.measure.session import SessionJob
 from perfsuite.measure.strategy import opened
 from perfsuite.measure.worker import run_job
@@ -128,6 +131,34 @@ def test_a_chat_counts_its_template_as_part_of_the_prompt(served):
         assert chat._exchange.answers[0].usage.prompt_tokens == 16
 
 
+DRAWN = Workload(
+    prompt_tokens=16,
+    output_tokens=4,
+    sampling=SamplingParams(temperature=0.6, top_k=5, top_p=0.8, repetition_penalty=1.5),
+)
+
+
+class KeepsEverything(OpenAIStrategy):
+    """Asks for other sampling than it is asked for, as a server that ignores top-k and top-p would act."""
+
+    def stream(self, request):
+        return super().stream(replace(request, sampling=replace(request.sampling, top_k=0, top_p=1.0)))
+
+
+@pytest.mark.parametrize(("kind", "is_right"), [(OpenAIStrategy, True), (KeepsEverything, False)])
+def test_its_first_tokens_are_held_against_eager_on_the_same_weights(served, kind, is_right):
+    with opened(kind(), replace(spec(served), dtype="float32")) as live:
+        found = check_sampling(live, DRAWN, Effort(requests=24))
+    assert found.not_checked is None
+    assert (found.problems == ()) is is_right
+    assert "top-p is ignored" in found.told or not is_right
+
+
+def test_a_prompt_whose_ids_can_be_written_is_sent_as_these_very_ids(strategy):
+    prompt = alphabet.encode("The weather is")
+    assert strategy.reference().speech.spelled((prompt,)) == (prompt,)
+
+
 def test_a_session_with_it_is_valid(served):
     cell = Cell(strategy="openai", model=spec(served), workload=Workload(prompt_tokens=10, output_tokens=6))
     job = SessionJob(
@@ -140,5 +171,7 @@ def test_a_session_with_it_is_valid(served):
     run_job(job, events.append)
     (recording,) = events[-1].recordings
     assert problems(recording) == ()
+    assert recording.sampling.not_checked is None
+    assert recording.sampling.draws > 0
     assert recording.memory == Memory()
     assert [sample.output_tokens for sample in recording.of_phase(Phase.DECODE)] == [6, 6]

@@ -111,7 +111,9 @@ def test_a_repetition_penalty_is_claimed_from_the_version_on_that_applies_it(mon
     tensorrt_llm_double.install(monkeypatch, version)
     with live() as strategy:
         assert (Ability.REPETITION_PENALTY in strategy.abilities) is is_applied
-        assert strategy.abilities >= (ALL_SAMPLING | {Ability.BATCH}) - {Ability.REPETITION_PENALTY}
+        assert strategy.abilities >= (ALL_SAMPLING | {Ability.BATCH, Ability.CONCURRENCY}) - {
+            Ability.REPETITION_PENALTY
+        }
 
 
 @pytest.mark.parametrize("batch", [1, 3])

@@ -64,6 +64,12 @@ class RequestOutput:
     num_cached_tokens: int | None = 0
 
 
+def any_tokens(ids, params):
+    """Drawn from the request's seed; nothing computes."""
+    draw = random.Random(str((ids, params.seed, params.temperature)))  # noqa: S311 - tokens, no secrets
+    return [draw.randrange(258) for _ in range(params.max_tokens)]
+
+
 class Core:
     def __init__(self):
         self.is_shut_down = False
@@ -73,13 +79,17 @@ class Core:
 
 
 class LLMEngine:
-    """`ends` are errors to raise at a step, by its number; `cached` is how many prompt tokens a cache had."""
+    """`ends` are errors to raise at a step, by its number; `cached` is how many prompt tokens a cache had.
+
+    `draw` may give the tokens of a request, of its prompt and parameters.
+    """
 
     built: ClassVar[list] = []
     startup_error: ClassVar[Exception | None] = None
     ends: ClassVar[dict] = {}
     cached = 0
     bundle = 1
+    draw = staticmethod(any_tokens)
 
     def __init__(self, values):
         self.values, self.engine_core = values, Core()
@@ -107,8 +117,7 @@ class LLMEngine:
                 f"The decoder prompt (length {len(ids)}) is longer than the maximum model length of {longest}."
             )
         self.asked.append((ids, params))
-        draw = random.Random(str((ids, params.seed, params.temperature)))  # noqa: S311 - tokens, no secrets
-        self.running[request_id] = (deque(draw.randrange(258) for _ in range(params.max_tokens)), params)
+        self.running[request_id] = (deque(self.draw(ids, params)), params)
         return f"{request_id}-internal"
 
     def has_unfinished_requests(self):

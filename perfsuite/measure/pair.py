@@ -1,0 +1,80 @@
+"""Owns two sessions that share a machine: both at once in turns, or one after the other."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from perfsuite.measure.launcher import SessionEnd, Worker, run_session, started
+from perfsuite.measure.recipe import Recipe
+from perfsuite.measure.session import Progress, SessionJob
+
+NO_ROOM = "out of memory"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """One arm's session: what it does, and how its process is started."""
+
+    job: SessionJob
+    recipe: Recipe
+
+
+Ends = tuple[SessionEnd | None, SessionEnd | None]
+"""How each arm's session ended; `None` if it was ended because the other one broke."""
+OnProgress = Callable[[Progress], None]
+
+
+def run_in_turns(first: Launch, second: Launch, on_progress: OnProgress, *, seed: int) -> Ends:
+    """Run both sessions, of which one works at a time; `seed` draws the order within every pair of turns.
+
+    The jobs must ask for turns and for the same blocks. When one arm breaks, the other is ended.
+    """
+    order = np.random.default_rng(seed)
+    with ExitStack() as stack:
+        workers = [stack.enter_context(started(arm.job, on_progress, arm.recipe)) for arm in (first, second)]
+        ends: list[SessionEnd | None] = [worker.follow() for worker in workers]
+        while not any(map(_is_broken, ends)) and None in ends:
+            for arm in order.permutation(2).tolist():
+                if ends[arm] is None:
+                    ends[arm] = _one_turn(workers[arm])
+                if _is_broken(ends[arm]):
+                    break
+    return ends[0], ends[1]
+
+
+def _one_turn(worker: Worker) -> SessionEnd | None:
+    worker.give_turn()
+    return worker.follow()
+
+
+def run_one_by_one(first: Launch, second: Launch, on_progress: OnProgress, *, seed: int) -> Ends:
+    """Run the whole session of one, then that of the other, in an order drawn from `seed`.
+
+    When the first of them breaks, the other is not begun.
+    """
+    arms = (first, second)
+    ends: list[SessionEnd | None] = [None, None]
+    for arm in np.random.default_rng(seed).permutation(2).tolist():
+        ends[arm] = run_session(replace(arms[arm].job, turns=False), on_progress, arms[arm].recipe)
+        if _is_broken(ends[arm]):
+            break
+    return ends[0], ends[1]
+
+
+def _is_broken(end: SessionEnd | None) -> bool:
+    return end is not None and (not end.recordings or end.lost is not None)
+
+
+def lacked_room(ends: Ends) -> str | None:
+    """What an arm said that found no memory left, as it opened or in its requests; `None` if none did."""
+    for end in ends:
+        if end is None:
+            continue
+        failures = (failure.message for recording in end.recordings for failure in recording.failures)
+        told = (end.broken or "", end.died or "", end.unavailable or "", *failures)
+        found = next((text for text in told if NO_ROOM in text.lower() or "no room" in text), None)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,65 @@
+"""Owns which strategies of a run are measured in turns, and what becomes of those that find no room beside others."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from perfsuite.core.matrix import Cell
+from perfsuite.measure.launcher import SessionEnd
+from perfsuite.measure.room import room
+from perfsuite.measure.rounds import OnProgress, run_in_rounds
+from perfsuite.measure.session import SessionJob
+
+Key = tuple[str, object]
+"""A strategy and a model: the cells that share a process."""
+OFF, ON = "off", "on"
+
+
+class Rounds:
+    """Remembers who did not fit, so that nobody is asked twice."""
+
+    def __init__(self, interleave: str, has_baseline: Callable[[Cell], bool]) -> None:
+        self._interleave = interleave
+        self._has_baseline = has_baseline
+        self._alone: dict[Key, str] = {}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of those that were not measured in turns though they might have been."""
+        return tuple(dict.fromkeys(self._alone.values()))
+
+    def groups(self, arms: Mapping[Key, list[Cell]]) -> list[list[list[Cell]]]:
+        """Arms that are measured in turns, in one list; each of the others in a list of its own."""
+        together: dict[tuple[object, object], list[list[Cell]]] = {}
+        for key, members in arms.items():
+            place = (key[1], None) if self._shares(key, members) else key
+            together.setdefault(place, []).append(members)
+        return list(together.values())
+
+    def _shares(self, key: Key, members: Iterable[Cell]) -> bool:
+        """Whether an arm takes turns; what a baseline judges was measured by itself then, and is now."""
+        if self._interleave == OFF or key in self._alone:
+            return False
+        return self._interleave == ON or not any(map(self._has_baseline, members))
+
+    def run(self, jobs: Sequence[SessionJob], on_progress: OnProgress) -> tuple[SessionEnd | None, ...]:
+        """How the session of each arm ended; `None` for one that is to be measured by itself."""
+        device = jobs[0].cells[0].model.device
+        turning = [replace(job, turns=True) for job in jobs]
+        ends = run_in_rounds(turning, on_progress, seed=jobs[0].session, room=lambda: room(device))
+        left = [job.cells[0] for job, end in zip(jobs, ends, strict=True) if end is None]
+        names = ", ".join(f"{cell.strategy_slug}/{cell.model.slug}" for cell in left)
+        note = f"{names}: measured by themselves, as not all strategies open beside each other"
+        self._alone.update({(cell.strategy, cell.model): note for cell in left})
+        took_part = [job.cells[0].strategy for job, end in zip(jobs, ends, strict=True) if end and end.recordings]
+        return tuple(_marked(end, took_part) for end in ends)
+
+
+def _marked(end: SessionEnd | None, took_part: Sequence[str]) -> SessionEnd | None:
+    """The recordings with the strategies that took turns with theirs."""
+    if end is None:
+        return None
+    marked = (
+        replace(recording, beside=tuple(other for other in took_part if other != recording.cell.strategy))
+        for recording in end.recordings
+    )
+    return replace(end, recordings=tuple(marked))

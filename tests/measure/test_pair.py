@@ -1,0 +1,140 @@
+"""Two workers that share a machine: of two sessions one works at a time, and whatever breaks ends both."""
+
+import os
+import sys
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+from perfsuite.core.matrix import Cell
+from perfsuite.core.options import MeasureOptions
+from perfsuite.core.sample import Phase
+from perfsuite.core.workload import ModelSpec, Workload
+from perfsuite.measure.pair import Ends, Launch, lacked_room, run_in_turns, run_one_by_one
+from perfsuite.measure.recipe import Recipe
+from perfsuite.measure.session import SessionJob
+from tests.scripted import MS
+
+ARMS = ("old", "new")
+
+
+def launches(folder: Path, strategy: str = "InTurns", silence_ns: int = 60 * 10**9, **variables: str) -> list[Launch]:
+    cells = tuple(
+        Cell(strategy="scripted", model=ModelSpec(name="tiny"), workload=Workload(prompt_tokens=n, output_tokens=2))
+        for n in (10, 20)
+    )
+    measure = MeasureOptions(samples=8, decode_samples=4, block_size=2, warmup=1, silence_ns=silence_ns, monitor=False)
+    job = SessionJob(
+        reference=f"tests.scripted:{strategy}",
+        cells=cells,
+        session=0,
+        measure=measure,
+        import_path=tuple(sys.path),
+        turns=True,
+        is_checked=False,
+    )
+    return [Launch(job=job, recipe=Recipe(folder=str(folder), variables={"ARM": arm, **variables})) for arm in ARMS]
+
+
+def in_turns(folder: Path, seed: int = 0, **variables: str) -> Ends:
+    return run_in_turns(*launches(folder, **variables), lambda _: None, seed=seed)
+
+
+def log(folder: Path) -> list[tuple[str, str, str]]:
+    """Who began or ended what, in the order it happened."""
+    lines = [line.split(" ", 2) for line in (folder / "turns.log").read_text().splitlines()]
+    return [(arm, verb, what) for arm, verb, what in lines]
+
+
+def test_nobody_works_while_the_other_does(tmp_path: Path) -> None:
+    in_turns(tmp_path)
+    entries = log(tmp_path)
+    for (began, first, what), (ended, second, same) in zip(entries[::2], entries[1::2], strict=True):
+        assert (first, second) == ("begins", "ends")
+        assert (began, what) == (ended, same)
+
+
+def test_after_opening_they_take_turns_block_by_block_in_an_order_that_is_drawn_anew(tmp_path: Path) -> None:
+    in_turns(tmp_path, seed=3)
+    turns = [arm for arm, same in groupby(arm for arm, _, _ in log(tmp_path)) for _ in range(len(list(same)) > 0)]
+    assert set(turns) == set(ARMS)
+    works = [arm for arm, verb, _ in log(tmp_path) if verb == "begins"]
+    assert works.count("old") == works.count("new")
+    assert len(turns) > 6
+    pairs = _pairs_of_blocks(tmp_path)
+    assert len(pairs) == 8
+    assert all(set(pair) == set(ARMS) for pair in pairs)
+    assert len(set(pairs)) == 2
+
+
+def _pairs_of_blocks(folder: Path) -> list[tuple[str, ...]]:
+    """Who came first and second in each pair of blocks: four requests each, the first of which does not count."""
+    begun = [arm for arm, verb, _ in log(folder) if verb == "begins"]
+    measured = begun[2 * (1 + 2 * 2) :]  # opening, and a warm-up of two requests for each of two cells
+    blocks = [measured[index] for index in range(0, len(measured), 4)]
+    return [tuple(blocks[index : index + 2]) for index in range(0, len(blocks), 2)]
+
+
+def test_both_arms_answer_the_same_requests_in_the_same_order(tmp_path: Path) -> None:
+    old, new = in_turns(tmp_path)
+    assert old is not None
+    assert new is not None
+    assert [r.cell for r in old.recordings] == [r.cell for r in new.recordings]
+    for ours, theirs in zip(old.recordings, new.recordings, strict=True):
+        assert [(s.phase, s.block) for s in ours.samples] == [(s.phase, s.block) for s in theirs.samples]
+        assert len(ours.of_phase(Phase.PREFILL)) == 8
+    asked = {arm: [what for who, verb, what in log(tmp_path) if (who, verb) == (arm, "begins")] for arm in ARMS}
+    assert asked["old"] == asked["new"]
+
+
+def test_the_first_request_after_waiting_does_not_count(tmp_path: Path) -> None:
+    old, _ = in_turns(tmp_path)
+    assert old is not None
+    for recording in old.recordings:
+        assert len(recording.samples) == 8 + 4
+        assert len(recording.warmups) == 2 + 4
+        assert recording.canaries == ()
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_an_arm_that_is_killed_ends_the_pair_and_names_its_cell(tmp_path: Path, arm: str) -> None:
+    ends = in_turns(tmp_path, BREAKS=arm, HOW="kill")
+    end = ends[ARMS.index(arm)]
+    assert end is not None
+    assert end.died == "the worker process was killed by SIGKILL during 'warm-up'"
+    assert end.culprit is not None
+    assert end.culprit.workload.prompt_tokens == 20
+    assert ends[1 - ARMS.index(arm)] is None
+
+
+def test_an_arm_that_hangs_is_ended_although_the_other_waits(tmp_path: Path) -> None:
+    first, second = launches(tmp_path, silence_ns=5 * 10**9, BREAKS="new", HOW="hang")
+    _, end = run_in_turns(first, second, lambda _: None, seed=0)
+    assert end is not None
+    assert end.died is not None
+    assert "said nothing for 5.00 s" in end.died
+
+
+def test_two_arms_that_do_not_fit_together_say_so_and_fit_one_after_the_other(tmp_path: Path) -> None:
+    arms = launches(tmp_path, HOW="room")
+    ends = run_in_turns(*arms, lambda _: None, seed=0)
+    assert lacked_room(ends) == ("model 'tiny': cuda:0 is out of memory: the weights take 12.6 GiB, 3.1 GiB were free")
+    (tmp_path / "one.is.open").unlink(missing_ok=True)
+    alone = run_one_by_one(*arms, lambda _: None, seed=0)
+    assert lacked_room(alone) is None
+    assert [len(end.recordings) for end in alone if end is not None] == [2, 2]
+
+
+def test_a_recipe_changes_variables_and_takes_others_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEPT", "1")
+    monkeypatch.setenv("DROPPED", "1")
+    found = Recipe(variables={"DROPPED": None, "NEW": "2"}).environment(MARK="3")
+    assert (found["KEPT"], found["NEW"], found["MARK"], "DROPPED" in found) == ("1", "2", "3", False)
+    assert "DROPPED" in os.environ
+
+
+def test_scripted_time_is_unmoved_by_waiting(tmp_path: Path) -> None:
+    old, _ = in_turns(tmp_path)
+    assert old is not None
+    assert {sample.ttft_ns for sample in old.recordings[0].samples} == {5 * MS}
