@@ -44,7 +44,7 @@ class Stored:
     def baseline(self, measured: Sequence[Recording]) -> Baseline | None:
         if self.device is None:
             return self.store.load(measured[0].cell, measured[0].environment)
-        files = self.store.files(self.device, (measured[0].cell.id,))
+        files = self.store.files(device_of(self.store, self.device), (measured[0].cell.id,))
         return load_baseline(files[0]) if files else None
 
 
@@ -98,17 +98,23 @@ def documents_in(folder: Path) -> tuple[Document, ...]:
 
 
 def device_of(store: BaselineStore, asked: str | None) -> str:
-    """The folder of the device that was asked for, or of the only one; OptionError names what there is."""
+    """The folder of the device that was asked for, or of the only one; OptionError names what there is.
+
+    A device's name alone will do where it has one folder.
+    """
     devices = store.devices()
     if not devices:
         raise OptionError(f"{store.directory}: there are no baselines; record some with: pytest --save-baseline")
-    if asked is None and len(devices) > 1:
-        raise OptionError(
-            f"--device: {store.directory} has baselines of several devices; choose {' or '.join(devices)}"
-        )
-    if asked is not None and asked not in devices:
+    meant = [each for each in devices if asked in (None, each, each.partition("_")[0])]
+    if asked in meant:
+        return str(asked)
+    if not meant:
         raise OptionError(f"--device: {asked!r} is not in {store.directory}; choose from {', '.join(devices)}")
-    return asked or devices[0]
+    if len(meant) > 1:
+        raise OptionError(
+            f"--device: {store.directory} has baselines of several environments; choose {' or '.join(meant)}"
+        )
+    return meant[0]
 
 
 def _as_counted(documents: Sequence[Document]) -> tuple[Document, ...]:

@@ -147,7 +147,12 @@ def _percentiles(recordings: tuple[Recording, ...]) -> dict[str, float]:
 
 def _medians(recordings: tuple[Recording, ...]) -> dict[str, float]:
     values: dict[str, list[float]] = {}
-    units = {STARTUP: ("startup_s", NS_PER_S), "memory": ("memory_bytes", 1), "energy": ("energy_joules_per_token", 1)}
+    units = {
+        STARTUP: ("startup_s", NS_PER_S),
+        "memory": ("memory_bytes", 1),
+        "energy": ("energy_joules_per_token", 1),
+        "throughput": ("output_tokens_per_second", 1),
+    }
     for recording in recordings:
         entry = session_entry(recording)
         for name in (STARTUP, *RESOURCES):

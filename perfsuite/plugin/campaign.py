@@ -209,6 +209,7 @@ class Campaign:
         self._measure_more(sessions, fresh)
         self._load_baselines()
         first_pass_ns = clock.now_ns() - began_ns
+        sessions.heed(first_pass_ns)
         budget_ns = self._budget_ns(first_pass_ns) if fresh else self.options.gate.budget_ns
         while more := self._wanting(sessions):
             if budget_ns is not None and clock.now_ns() - began_ns >= budget_ns:
@@ -246,7 +247,7 @@ class Campaign:
         done = {cell.id: sessions.count(cell) for cell in sessions.cells}
         cells = undecided(self.bench.judgements(), done, limit=self.options.gate.sessions)
         enough = min(COMPARED_SESSIONS, self.options.gate.sessions)
-        compared = [cell for cell in sessions.cells if cell in self._compared or sessions.took_turns(cell)]
+        compared = [cell for cell in sessions.cells if cell in self._compared or sessions.repeats_turns(cell)]
         few = [cell for cell in compared if sessions.count(cell) < enough]
         return tuple(cell for cell in dict.fromkeys((*cells, *few)) if sessions.is_open(cell))
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from perfsuite.core.matrix import Cell
+from perfsuite.core.ratio import COMPARED_SESSIONS
+from perfsuite.core.units import format_seconds
 from perfsuite.measure.launcher import SessionEnd
 from perfsuite.measure.room import room
 from perfsuite.measure.rounds import OnProgress, run_in_rounds
@@ -12,6 +14,8 @@ from perfsuite.measure.session import SessionJob
 Key = tuple[str, object]
 """A strategy and a model: the cells that share a process."""
 OFF, ON = "off", "on"
+LONG_PASS_NS = 120 * 10**9
+"""Strategies that nobody asked to compare are measured once if that took longer."""
 
 
 class Rounds:
@@ -21,11 +25,25 @@ class Rounds:
         self._interleave = interleave
         self._has_baseline = has_baseline
         self._alone: dict[Key, str] = {}
+        self._took_too_long = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is to be said of those that were not measured in turns though they might have been."""
-        return tuple(dict.fromkeys(self._alone.values()))
+        """What is to be said of those that might have been measured in turns and were not, or not often enough."""
+        return tuple(filter(None, (*dict.fromkeys(self._alone.values()), self._took_too_long)))
+
+    @property
+    def repeat(self) -> bool:
+        """Whether whoever took turns takes them again, for the intervals of ratios that nobody asked for by a test."""
+        return not self._took_too_long
+
+    def heed(self, first_pass_ns: int) -> None:
+        """How long it took to measure everything once."""
+        if self._interleave != ON and first_pass_ns > LONG_PASS_NS:
+            self._took_too_long = (
+                f"measuring every strategy once took {format_seconds(first_pass_ns)}, so it was not repeated for the "
+                f"intervals of ratios; for {COMPARED_SESSIONS} sessions of each use --perf-interleave on"
+            )
 
     def groups(self, arms: Mapping[Key, list[Cell]]) -> list[list[list[Cell]]]:
         """Arms that are measured in turns, in one list; each of the others in a list of its own."""

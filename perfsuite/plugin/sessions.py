@@ -74,6 +74,15 @@ class Sessions:
         """Whether it was measured in turns with other strategies, which is done to compare them."""
         return any(recording.beside for recording in self._recordings[cell])
 
+    def repeats_turns(self, cell: Cell) -> bool:
+        """Whether it did, and is worth doing again."""
+        return self._rounds.repeat and self.took_turns(cell)
+
+    def heed(self, first_pass_ns: int) -> None:
+        """How long it took to measure everything once, on which it depends what is repeated."""
+        if any(map(self.took_turns, self.cells)):
+            self._rounds.heed(first_pass_ns)
+
     def is_open(self, cell: Cell) -> bool:
         """Whether another session of this cell could tell anything: it runs here and nothing broke so far."""
         return cell not in self.unavailable and not any(problems(recording) for recording in self.of(cell))

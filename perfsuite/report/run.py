@@ -26,8 +26,8 @@ def _no_command(_: Cell) -> str:
 class Run:
     """What was asked for, measured, judged and said; `baselines` are those that the cells were judged by.
 
-    `twin` is what was found in turns. `unavailable` says of cells why they could not be measured. `command` is the run's
-    own command line, `reproduce` and `save` make those that measure one cell again and that store its baseline.
+    `twin` is what was found in turns. `unavailable` says of cells why they could not be measured. `command` is the
+    run's own command line, `reproduce` and `save` make those that measure one cell again and that store its baseline.
     """
 
     options: Options

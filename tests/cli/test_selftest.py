@@ -76,12 +76,15 @@ def test_several_devices_are_listed_and_one_can_be_chosen(
     store(make_baseline(*make_sessions(make_recording(environment=make_environment("H200"), noise=0.02), 3)))
     assert selftest() == 2
     assert errors(capsys) == [
-        "perfsuite selftest: --device: baselines has baselines of several devices; choose h200 or scripted"
+        "perfsuite selftest: --device: baselines has baselines of several environments; "
+        "choose h200_torch-2.11.0 or scripted"
     ]
     assert selftest("--no-real", "--device", "h200") == 0
     assert "not replayed, 6 sessions are needed: eager/tiny/p100-o4 has 3" in capsys.readouterr().out
     assert selftest("--device", "h300") == 2
-    assert errors(capsys) == ["perfsuite selftest: --device: 'h300' is not in baselines; choose from h200, scripted"]
+    assert errors(capsys) == [
+        "perfsuite selftest: --device: 'h300' is not in baselines; choose from h200_torch-2.11.0, scripted"
+    ]
 
 
 def test_without_baselines_the_command_that_records_them_is_named(

@@ -1,6 +1,6 @@
-"""Owns what docs/reports.md quotes: made from one small run, so that a test can make it again.
+"""Owns what README.md and docs/reports.md quote: made from small runs, so that a test can make it again.
 
-`python -m tests.docs.quoted` writes the quotes into the page.
+`python -m tests.docs.quoted` writes the quotes into the pages.
 """
 
 import re
@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from perfsuite.core.options import Options
+from perfsuite.core.units import NS_PER_MS
 from perfsuite.core.verdict import Interval, Judgement, Outcome
 from perfsuite.plugin import commands
 from perfsuite.report.annotations import Place, annotations
@@ -18,7 +19,16 @@ from perfsuite.report.run import Run
 from perfsuite.report.verdicts import Commands, verdicts
 from tests.builders import make_cell, make_recording, make_verdict
 
-PAGE = Path(__file__).parents[2] / "docs" / "reports.md"
+ROOT = Path(__file__).parents[2]
+REPORTS, README = ROOT / "docs" / "reports.md", ROOT / "README.md"
+FIRST = make_cell(prompt=10, output=16)
+FIRST_ARGV = ("--perf", "--perf-inject-slowdown", "100%", "--perf-prompt-lengths", "10,100")
+FIRST_REGRESSION = {
+    "ttft.p50": (1.64, 3.48, 1.124, (0.934, 1.333), 60),
+    "tpot.p50": (1.18, 2.54, 1.145, (0.952, 1.357), 10),
+    "e2e.p50": (19.5, 41.8, 1.143, (0.946, 1.359), 10),
+}
+"""What a run of eager on tiny measured, as README tells it: levels in ms, change and interval, samples a session."""
 ARGV = ("--perf", "--perf-model", "tiny")
 SLOW, CALM = make_cell(prompt=100, output=32), make_cell(prompt=400, output=32)
 REASON = "3 of 3 candidate sessions are worse by more than 2.5 %"
@@ -38,8 +48,33 @@ def run() -> Run:
     )
 
 
+def first_regression() -> str:
+    """The lines of a run that was slowed by 100 %."""
+    found = [
+        replace(
+            make_verdict(metric=metric, reason="3 of 3 candidate sessions are worse by more than 22.5 %"),
+            tolerance=0.5,
+            baseline=before * NS_PER_MS,
+            candidate=after * NS_PER_MS,
+            change=change,
+            interval=Interval(low=low, high=high),
+            baseline_sessions=3,
+            candidate_sessions=3,
+            samples=samples,
+        )
+        for metric, (before, after, change, (low, high), samples) in FIRST_REGRESSION.items()
+    ]
+    told = Commands(
+        reproduce=lambda cell: commands.reproduce(FIRST_ARGV, cell),
+        save=lambda cell: commands.save(FIRST_ARGV, cell),
+        save_all=commands.save_all(FIRST_ARGV),
+    )
+    lines = verdicts((Judgement(cell=FIRST, verdicts=tuple(found)),), told)
+    return "\n".join(line.text for line in lines).strip()
+
+
 def quotes() -> dict[str, str]:
-    """The quotes by their names on the page."""
+    """The quotes of docs/reports.md by their names on the page."""
     whole = run()
     told = Commands(reproduce=whole.reproduce, save=whole.save, save_all=commands.save_all(ARGV))
     metrics = openmetrics(whole).splitlines()
@@ -56,15 +91,22 @@ def quotes() -> dict[str, str]:
     }
 
 
-def filled(page: str) -> str:
-    """The page with every quote as it is made today."""
-    for name, text in quotes().items():
+def pages() -> dict[Path, dict[str, str]]:
+    """The quotes of every page."""
+    return {REPORTS: quotes(), README: {"first regression": first_regression()}}
+
+
+def filled(path: Path) -> str:
+    """A page with every quote as it is made today."""
+    page = path.read_text(encoding="utf-8")
+    for name, text in pages()[path].items():
         pattern = rf"(<!-- quote: {name} -->\n(`+)[a-z]*\n).*?(\n\2\n)"
         page, count = re.subn(pattern, lambda found, t=text: found[1] + t + found[3], page, flags=re.DOTALL)
         if count != 1:
-            raise ValueError(f"{PAGE.name}: {count} places for the quote {name!r}")
+            raise ValueError(f"{path.name}: {count} places for the quote {name!r}")
     return page
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for place in pages():
+        place.write_text(filled(place), encoding="utf-8")

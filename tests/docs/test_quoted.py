@@ -1,7 +1,11 @@
-from tests.docs.quoted import PAGE, filled
+from pathlib import Path
+
+import pytest
+
+from tests.docs.quoted import filled, pages
 
 
-def test_what_the_page_on_reports_quotes_is_what_is_written_today() -> None:
+@pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)
+def test_what_a_page_quotes_is_what_is_written_today(path: Path) -> None:
     """If not: python -m tests.docs.quoted."""
-    page = PAGE.read_text(encoding="utf-8")
-    assert filled(page) == page
+    assert filled(path) == path.read_text(encoding="utf-8")

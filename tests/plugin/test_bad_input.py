@@ -118,7 +118,7 @@ def test_a_baseline_folder_that_cannot_be_written_is_found_before_measuring(
     ("damage", "words"),
     [
         (lambda text: text[: len(text) // 2], "the file ends too early"),
-        (lambda text: text.replace('"schema": 4', '"schema": 9', 1), "schema 9; this perfsuite reads 1, 2, 3 and 4"),
+        (lambda text: text.replace('"schema": 5', '"schema": 9', 1), "schema 9; this perfsuite reads 1, 2, 3, 4 and 5"),
         (lambda text: text.replace("[4", "[5", 1), "was edited by hand or damaged"),
         (lambda text: "no json", "not JSON"),
     ],
@@ -345,7 +345,7 @@ def test_both(perf_judgement): pass
 
 
 def hanging_command() -> list[str]:
-    return [sys.executable, "-m", "pytest", "-p", "perfsuite.plugin", *SMALL, "--perf"]
+    return [sys.executable, "-m", "pytest", "-p", "perfsuite.plugin", *SMALL, "--perf", "--perf-interleave=off"]
 
 
 def start_hanging_run(project: pytest.Pytester) -> "subprocess.Popen[str]":

@@ -235,9 +235,9 @@ def test_strategies_are_compared_at_the_shortest_the_middle_and_the_longest_prom
         "          --- prompt 10 ----  --- prompt 100 ---  --- prompt 200 ---",
         "strategy  TTFT P50  TPOT P50  TTFT P50  TPOT P50  TTFT P50  TPOT P50",
         "jit              -         -         -         -         -         -",
+        "measured one after the other with eager: jit",
         "requests of 200 prompt and 4 output tokens by E2E P50: jit pays back against eager at once: "
         "it starts no later than eager and takes no longer a request",
-        "measured one after the other with eager: jit",
         "",
     ]
 
