@@ -12,6 +12,8 @@ from perfsuite.arms.requirements import Requirements
 from perfsuite.core.errors import OptionError
 from tests.wheels import make_wheel
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -23,6 +23,8 @@ from perfsuite.core.verdict import Judgement
 from perfsuite.report import json_report
 from tests.builders import make_cell, make_environment, make_recording, make_sessions
 
+pytestmark = pytest.mark.slow
+
 Compare = Callable[..., int]
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from tests.plugin.conftest import SMALL, Run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("argument", "words"),

@@ -12,6 +12,8 @@ import pytest
 
 from tests.plugin.conftest import Run
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("pytest_benchmark", reason="pytest-benchmark is not installed: pip install 'perfsuite[benchmark]'")
 
 NAMES = {f"perfsuite::{series}[fake/tiny/p{length}-o4]" for series in ("ttft", "tpot", "e2e") for length in (10, 20)}

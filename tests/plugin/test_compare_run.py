@@ -6,6 +6,8 @@ import pytest
 
 from tests.plugin.conftest import Run
 
+pytestmark = pytest.mark.slow
+
 QUICK = """
 from dataclasses import replace
 from perfsuite.strategies.fake import FakeStrategy, script_from_environment

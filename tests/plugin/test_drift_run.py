@@ -11,6 +11,8 @@ from perfsuite.core.sample import Sample
 from perfsuite.store import BaselineStore
 from tests.plugin.conftest import Run
 
+pytestmark = pytest.mark.slow
+
 
 def slowed(sample: Sample, factor: float) -> Sample:
     return replace(sample, arrivals_ns=tuple(round(factor * arrival) for arrival in sample.arrivals_ns))

@@ -11,6 +11,8 @@ from perfsuite.core.engine import KEY_VARIABLE
 from tests.plugin.conftest import Run
 from tests.strategies.server import Server, as_json, serving
 
+pytestmark = pytest.mark.slow
+
 httpx = pytest.importorskip("httpx", reason="needs the extra openai")
 
 KEY = "sk-do-not-tell"

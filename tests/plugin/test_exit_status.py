@@ -4,6 +4,8 @@ import pytest
 
 from tests.plugin.conftest import Run
 
+pytestmark = pytest.mark.slow
+
 OWN = "--perf-inconclusive-exit=75"
 
 

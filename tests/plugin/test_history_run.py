@@ -12,6 +12,8 @@ from perfsuite import cli
 from tests.plugin.conftest import Run
 from tests.postgres import PASSWORD, QUOTED, Server, remove, start_server
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("sqlalchemy")
 pytest.importorskip(
     "psycopg"

@@ -11,6 +11,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.plugin.conftest import Run
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = json.loads(files("perfsuite.report").joinpath("report.schema.json").read_text(encoding="utf-8"))
 ALL = ("--perf-json=out/report.json", "--perf-html=out/report.html", "--perf-openmetrics=out/metrics.txt")
 SLOW = "--perf-inject-slowdown=10%"

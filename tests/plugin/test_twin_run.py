@@ -15,6 +15,8 @@ from perfsuite.strategies.fake import SCRIPT_VARIABLE
 from tests.plugin.twin_project import FLAGS, QUIET, TwinProject, model, said
 from tests.wheels import make_wheel
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> TwinProject:

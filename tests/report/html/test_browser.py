@@ -12,7 +12,10 @@ from tests.reported import make_run
 
 PROGRAM = find()
 PHONE, DESKTOP = 390, 1280
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium here; on Debian: apt-get install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(PROGRAM is None, reason="no Chromium here; on Debian: apt-get install chromium"),
+]
 
 
 @pytest.fixture(scope="module")
