@@ -7,7 +7,7 @@ import pytest
 from perfsuite.measure.procfs import is_readable
 from tests.plugin.conftest import Run
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not is_readable(), reason="there is no /proc here")]
+pytestmark = pytest.mark.skipif(not is_readable(), reason="there is no /proc here")
 
 IN_REAL_TIME = ("--perf-prompt-lengths=10", "--perf-output-tokens=2", "--perf-samples=20", "--perf-warmup=1")
 NO_WAITING = "from perfsuite.measure import settling\nsettling.LEAST_CALM_NS = 0"
