@@ -20,9 +20,8 @@ from torch._inductor.exc import InvalidCxxCompiler
 
 from perfsuite.core.errors import StrategyUnavailableError
 from perfsuite.core.recording import Evidence
-from perfsuite.core.workload import ModelFacts, SamplingParams
+from perfsuite.core.workload import ModelFacts
 from perfsuite.strategies._last_position import compute_last_position_only
-from perfsuite.strategies._sampler import Choice, choose
 from perfsuite.strategies._static import Pass
 from perfsuite.strategies._static_step import Run
 
@@ -81,16 +80,7 @@ class Regions:
 
         return run_compiled
 
-    def compile_choice(self, params: SamplingParams) -> Choice:
-        """`choose` under these parameters, compiled when first called; it raises as a compiled pass does."""
-
-        def chosen(logits: Tensor, seen: Tensor | None, noise: Tensor | None) -> Tensor:
-            return choose(logits, seen, noise, params)
-
-        compiled = torch.compile(_with_code_of_its_own(chosen), backend=self._region, fullgraph=True, dynamic=False)
-        return lambda logits, seen, noise: self._counted(compiled, logits, seen, noise)
-
-    def prepare(self, run: Run, _: torch.Generator) -> Run:
+    def prepare(self, run: Run, _: torch.Generator | None) -> Run:
         """The pass itself, once it has run and so is compiled."""
         with self.foreseen():
             run()

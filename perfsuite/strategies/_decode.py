@@ -60,19 +60,20 @@ class SampledStep:
         self._inlet = Inlet(device)
         self._draws = Draws(device)
         self._sampling = SamplingParams()
-        self._ids = torch.empty(0)
+        self._prompts = self._ids = torch.empty(0)
 
     def begin(self, request: Request) -> None:
         self._sampling = request.sampling
-        self._draws.seed(request.sampling.seed)
-        self._ids = self._inlet.stage(request.prompts).to(self._device, non_blocking=True)
+        self._draws.begin(request.sampling)
+        self._prompts = self._inlet.stage(request.prompts).to(self._device, non_blocking=True)
+        self._ids = self._prompts.new_empty((len(request.prompts), 1))
 
     def prefill(self) -> Tensor:
-        self._ids = self._draws.first(self._forward.prefill(self._ids), self._ids, self._sampling)
+        self._draws.first(self._forward.prefill(self._prompts), self._prompts, self._sampling, self._ids)
         return self._ids
 
     def decode(self) -> Tensor:
-        self._ids = self._draws.next(self._forward.decode(self._ids), self._ids, self._sampling)
+        self._draws.next(self._forward.decode(self._ids), self._ids, self._sampling, self._ids)
         return self._ids
 
 

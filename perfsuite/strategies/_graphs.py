@@ -30,11 +30,11 @@ class GraphPool:
         self._alive: WeakSet[torch.cuda.CUDAGraph] = WeakSet()
         self._memory = torch.cuda.graph_pool_handle()
 
-    def capture(self, run: Callable[[], None], generator: torch.Generator) -> Callable[[], None]:
+    def capture(self, run: Callable[[], None], generator: torch.Generator | None) -> Callable[[], None]:
         """What replays a pass. The pass runs before, so whatever it leaves behind must not matter.
 
-        Draws go on from where the generator is at each replay. StrategyUnavailableError if the pass asks the device
-        for a value; torch.OutOfMemoryError as it comes.
+        Draws from a generator go on from where it is at each replay. StrategyUnavailableError if the pass asks the
+        device for a value; torch.OutOfMemoryError as it comes.
         """
         self._warm_up(run)
         graph = self._captured(run, generator)
@@ -56,7 +56,7 @@ class GraphPool:
                 run()
         outside.wait_stream(self._stream)
 
-    def _captured(self, run: Callable[[], None], generator: torch.Generator) -> torch.cuda.CUDAGraph:
+    def _captured(self, run: Callable[[], None], generator: torch.Generator | None) -> torch.cuda.CUDAGraph:
         if not self._alive:  # memory whose last graph is gone cannot be shared any more
             self._memory = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
@@ -77,8 +77,9 @@ class GraphPool:
 
     @torch.inference_mode(mode=False)  # what a capture lays out for generators must be writable in any mode
     @torch.no_grad()
-    def _record(self, graph: torch.cuda.CUDAGraph, run: Callable[[], None], generator: torch.Generator) -> None:
-        graph.register_generator_state(generator)
+    def _record(self, graph: torch.cuda.CUDAGraph, run: Callable[[], None], generator: torch.Generator | None) -> None:
+        if generator is not None:
+            graph.register_generator_state(generator)
         # The outer context gives the caller's stream back even if ending the capture fails. "thread_local": what
         # other threads do on the device meanwhile is not this capture's business.
         with (

@@ -12,4 +12,4 @@ import torch
 @cache
 def overlaps(device: torch.device) -> bool:
     """Whether kernels on a device can overlap, as they can since compute capability 9."""
-    return torch.cuda.get_device_capability(device) >= (9, 0)
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)

@@ -3,16 +3,10 @@
 Every branch depends on the parameters alone, never on a tensor's values, so that a draw can be captured in a graph.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from perfsuite.core.workload import SamplingParams
-
-Choice = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
-"""Token ids [B] (int64) for logits [B, V], marks of seen ids [B, V] (bool), and noise [B, V]: see `choose`."""
 
 
 def sample(logits: Tensor, seen: Tensor | None, params: SamplingParams, generator: torch.Generator) -> Tensor:
@@ -38,11 +32,6 @@ def choose(logits: Tensor, seen: Tensor | None, noise: Tensor | None, params: Sa
     return (_kept_weights(scores, params) / noise).argmax(dim=-1)
 
 
-def choice_of(params: SamplingParams) -> Choice:
-    """`choose` under these parameters, kernel by kernel."""
-    return lambda logits, seen, noise: choose(logits, seen, noise, params)
-
-
 def probabilities(logits: Tensor, seen: Tensor | None, params: SamplingParams) -> Tensor:
     """The distribution [B, V] (float32, rows sum to 1) that `sample` draws from; greedy is a single 1."""
     scores = penalised(logits, seen, params.repetition_penalty)
@@ -52,46 +41,37 @@ def probabilities(logits: Tensor, seen: Tensor | None, params: SamplingParams) -
     return weights / weights.sum(dim=-1, keepdim=True)
 
 
-PrepareChoice = Callable[[SamplingParams], Choice]
-"""Makes of parameters, whatever their seed, what draws under them."""
-
-
 class Draws:
     """The draws of one request after the other: their generator, and the ids that the penalty falls on.
 
     `first` and `next` work in place on the same memory for a batch of one size, so that they can be captured.
-    `prepare` is asked once for each kind of parameters.
     """
 
-    def __init__(self, device: torch.device, prepare: PrepareChoice = choice_of) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.generator = torch.Generator(device)
-        self._prepare = prepare
-        self._choices: dict[SamplingParams, Choice] = {}
         self._seen: Tensor | None = None
 
-    def seed(self, seed: int) -> None:
-        """Begin a request. Not for a graph: a captured draw goes on from where the generator is when it is replayed."""
-        self.generator.manual_seed(seed)
+    def kind(self, params: SamplingParams) -> tuple[float, ...]:
+        """What of the parameters a captured draw holds for good."""
+        return (params.temperature, params.top_k, params.top_p, params.repetition_penalty)
 
-    def first(self, logits: Tensor, prompts: Tensor, params: SamplingParams) -> Tensor:
-        """Ids [B, 1] from logits [B, V] after the prompts [B, L]; what was seen before is forgotten."""
+    def begin(self, params: SamplingParams) -> None:
+        """Begin a request. Not for a graph: a captured draw goes on from where the generator is when it is replayed."""
+        self.generator.manual_seed(params.seed)
+
+    def first(self, logits: Tensor, prompts: Tensor, params: SamplingParams, drawn: Tensor) -> None:
+        """Ids into `drawn` [B, 1] from logits [B, V] after the prompts [B, L]; what was seen before is forgotten."""
         if params.repetition_penalty != 1:
             self._seen_of(logits).zero_()
-        return self.next(logits, prompts, params)
+        self.next(logits, prompts, params, drawn)
 
-    def next(self, logits: Tensor, ids: Tensor, params: SamplingParams) -> Tensor:
-        """Ids [B, 1] from logits [B, V] after the ids [B, L] that the step took in."""
+    def next(self, logits: Tensor, ids: Tensor, params: SamplingParams, drawn: Tensor) -> None:
+        """Ids into `drawn` [B, 1] from logits [B, V] after the ids [B, L] that the step took in."""
         seen = None
         if params.repetition_penalty != 1:
             seen = self._seen_of(logits)
             mark_seen(seen, ids)
-        return self._choice(params)(logits, seen, noise_for(logits, params, self.generator)).unsqueeze(1)
-
-    def _choice(self, params: SamplingParams) -> Choice:
-        kind = replace(params, seed=0)
-        if kind not in self._choices:
-            self._choices[kind] = self._prepare(kind)
-        return self._choices[kind]
+        drawn.copy_(sample(logits, seen, params, self.generator).unsqueeze(1))
 
     def _seen_of(self, logits: Tensor) -> Tensor:
         if self._seen is None or self._seen.shape != logits.shape:

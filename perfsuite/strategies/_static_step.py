@@ -17,19 +17,19 @@ from perfsuite.core.workload import SamplingParams, Workload
 from perfsuite.models.device import free_bytes, is_out_of_memory
 from perfsuite.models.storage import bytes_of
 from perfsuite.strategies._decode import Forward, Ids
-from perfsuite.strategies._sampler import Draws, PrepareChoice, choice_of
+from perfsuite.strategies._sampler import Draws
 from perfsuite.strategies._static import Compile, StaticForward, uncompiled
 from perfsuite.strategies._transfer import Inlet, Landing
 
 Run = Callable[[], None]
-Prepare = Callable[[Run, torch.Generator], Run]
-"""Makes of a pass, and of the generator that it draws from, what is run at each step."""
+Prepare = Callable[[Run, torch.Generator | None], Run]
+"""Makes of a pass, and of the generator that it draws from, if any, what is run at each step."""
 
 LENGTH_MULTIPLE = 64
 """Cache lengths are rounded up to this, so that attention kernels find them aligned."""
 
 
-def as_it_is(run: Run, _: torch.Generator) -> Run:
+def as_it_is(run: Run, _: torch.Generator | None) -> Run:
     """The pass itself, kernel by kernel."""
     return run
 
@@ -37,6 +37,30 @@ def as_it_is(run: Run, _: torch.Generator) -> Run:
 def cache_length(positions: int) -> int:
     """How long a cache is that holds so many positions."""
     return -(-positions // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+
+
+class LaneDraws(Protocol):
+    """How ids are drawn in passes that are made ready once for many requests; see `_sampler.Draws`."""
+
+    @property
+    def generator(self) -> torch.Generator | None: ...
+
+    def kind(self, params: SamplingParams) -> tuple[float, ...]: ...
+
+    def begin(self, params: SamplingParams) -> None: ...
+
+    def first(self, logits: Tensor, prompts: Tensor, params: SamplingParams, drawn: Tensor) -> None: ...
+
+    def next(self, logits: Tensor, ids: Tensor, params: SamplingParams, drawn: Tensor) -> None: ...
+
+
+MakeDraws = Callable[[torch.device, int], LaneDraws]
+"""Makes the draws of a lane of so many rows."""
+
+
+def plain_draws(device: torch.device, _: int) -> LaneDraws:
+    """By torch's own kernels."""
+    return Draws(device)
 
 
 class LaneForward(Forward, Protocol):
@@ -66,11 +90,11 @@ class Lane:
         forward: LaneForward,
         rows: int,
         device: torch.device,
-        prepare_choice: PrepareChoice = choice_of,
+        make_draws: MakeDraws = plain_draws,
         inlet: Inlet | None = None,
     ) -> None:
         self.forward = forward
-        self.draws = Draws(device, prepare_choice)
+        self.draws = make_draws(device, rows)
         self.ids = torch.zeros((rows, 1), dtype=torch.int64, device=device)
         self.drawn = Landing(rows) if device.type == "cuda" else self.ids
         self._inlet = inlet or Inlet(device)
@@ -89,15 +113,16 @@ class Lane:
     def prefill(self, tokens: int, sampling: SamplingParams) -> None:
         prompts = self.prompts(tokens)
         prompts.copy_(self._inlet.staged(*prompts.shape), non_blocking=True)
-        self._keep(self.draws.first(self.forward.prefill(prompts), prompts, sampling))
+        self.draws.first(self.forward.prefill(prompts), prompts, sampling, self.ids)
+        self._land()
 
     @torch.inference_mode(mode=False)
     @torch.no_grad()
     def decode(self, sampling: SamplingParams) -> None:
-        self._keep(self.draws.next(self.forward.decode(self.ids), self.ids, sampling))
+        self.draws.next(self.forward.decode(self.ids), self.ids, sampling, self.ids)
+        self._land()
 
-    def _keep(self, drawn: Tensor) -> None:
-        self.ids.copy_(drawn)
+    def _land(self) -> None:
         if isinstance(self.drawn, Landing):
             self.drawn.column.copy_(self.ids, non_blocking=True)
 
@@ -113,12 +138,12 @@ class StaticStep:
         model: Any,
         prepare: Prepare = as_it_is,
         compile_pass: Compile = uncompiled,
-        prepare_choice: PrepareChoice = choice_of,
+        make_draws: MakeDraws = plain_draws,
     ) -> None:
         self._model = model
         self._prepare = prepare
         self._compile_pass = compile_pass
-        self._prepare_choice = prepare_choice
+        self._make_draws = make_draws
         self._inlet = Inlet(model.device)
         self._lanes: dict[int, Lane] = {}
         self._lane: Lane | None = None
@@ -166,7 +191,7 @@ class StaticStep:
             if self._lanes.pop(rows, None):
                 gc.collect()  # what torch compiled for it refers to itself
             forward = self.make_forward(rows, cache_length(positions))
-            lane = self._lanes[rows] = Lane(forward, rows, self._model.device, self._prepare_choice, self._inlet)
+            lane = self._lanes[rows] = Lane(forward, rows, self._model.device, self._make_draws, self._inlet)
         return lane
 
     def make_forward(self, rows: int, length: int) -> LaneForward:
@@ -182,7 +207,7 @@ class StaticStep:
         return lane
 
     def begin(self, request: Request) -> None:
-        self.prepare(request).draws.seed(request.sampling.seed)
+        self.prepare(request).draws.begin(request.sampling)
         self._inlet.stage(request.prompts)
 
     def prefill(self) -> Ids:
@@ -225,7 +250,7 @@ class StaticStep:
         return self._prepared(lane, 0, sampling, lambda: lane.decode(sampling))
 
     def _prepared(self, lane: Lane, tokens: int, sampling: SamplingParams, run: Run) -> Run:
-        kind = (tokens, sampling.temperature, sampling.top_k, sampling.top_p, sampling.repetition_penalty)
+        kind = (tokens, *lane.draws.kind(sampling))
         if kind not in lane.prepared:
             lane.forward.rewind()
             try:

@@ -1,4 +1,4 @@
-"""Owns the jit-cuda-graph strategy: compiled passes and the sampler, captured once and replayed."""
+"""Owns the jit-cuda-graph strategy: compiled passes and draws by kernels, captured once and replayed."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +12,7 @@ from perfsuite.strategies._compile import Regions, inductor_options
 from perfsuite.strategies._fusion import fuse_projections, keep_rotations
 from perfsuite.strategies._graphs import GraphPool
 from perfsuite.strategies._kernel_attention import use_kernel_attention
+from perfsuite.strategies._kernel_draws import KernelDraws
 from perfsuite.strategies._overlap import overlaps
 from perfsuite.strategies._skinny import use_skinny_products
 from perfsuite.strategies._static_step import StaticStep
@@ -35,7 +36,7 @@ class JitCudaGraphStrategy(StaticStrategy):
         keep_rotations(model)
         self._pool = GraphPool(device)
         self._regions = Regions(self._inductor_options(device), rewrites=(turn_within_attention,))
-        return StaticStep(model, self._capture, self._regions.compile, self._regions.compile_choice)
+        return StaticStep(model, self._capture, self._regions.compile, KernelDraws)
 
     def _inductor_options(self, device: torch.device) -> dict[str, object]:
         """Add a sum up once, not in every kernel that reads it; let kernels begin before the one before has ended.
@@ -48,7 +49,7 @@ class JitCudaGraphStrategy(StaticStrategy):
             options["triton.enable_pdl"] = True
         return options
 
-    def _capture(self, run: Callable[[], None], generator: torch.Generator) -> Callable[[], None]:
+    def _capture(self, run: Callable[[], None], generator: torch.Generator | None) -> Callable[[], None]:
         """What replays a pass, which is compiled when it first runs."""
         with self._regions.foreseen():
             return self._pool.capture(run, generator)

@@ -70,7 +70,7 @@ class TensorRTStrategy(StaticStrategy):
         self._pool = GraphPool(device)
         return _EngineStep(model, self.library, self._capture)
 
-    def _capture(self, run: Callable[[], None], generator: torch.Generator) -> Callable[[], None]:
+    def _capture(self, run: Callable[[], None], generator: torch.Generator | None) -> Callable[[], None]:
         """What replays a pass, its engine's kernels made for its very shape."""
         with self.library.specialised():
             return self._pool.capture(run, generator)
