@@ -48,16 +48,20 @@ class Draws:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.generator = torch.Generator(device)
+        self._generator = torch.Generator(device)
         self._seen: Tensor | None = None
 
     def kind(self, params: SamplingParams) -> tuple[float, ...]:
         """What of the parameters a captured draw holds for good."""
         return (params.temperature, params.top_k, params.top_p, params.repetition_penalty)
 
+    def generator_of(self, _: SamplingParams) -> torch.Generator:
+        """What a captured draw takes its chance from."""
+        return self._generator
+
     def begin(self, params: SamplingParams) -> None:
         """Begin a request. Not for a graph: a captured draw goes on from where the generator is when it is replayed."""
-        self.generator.manual_seed(params.seed)
+        self._generator.manual_seed(params.seed)
 
     def first(self, logits: Tensor, prompts: Tensor, params: SamplingParams, drawn: Tensor) -> None:
         """Ids into `drawn` [B, 1] from logits [B, V] after the prompts [B, L]; what was seen before is forgotten."""
@@ -71,7 +75,7 @@ class Draws:
         if params.repetition_penalty != 1:
             seen = self._seen_of(logits)
             mark_seen(seen, ids)
-        drawn.copy_(sample(logits, seen, params, self.generator).unsqueeze(1))
+        drawn.copy_(sample(logits, seen, params, self._generator).unsqueeze(1))
 
     def _seen_of(self, logits: Tensor) -> Tensor:
         if self._seen is None or self._seen.shape != logits.shape:

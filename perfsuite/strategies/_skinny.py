@@ -53,9 +53,9 @@ class SkinnyLinear(Module):
 def _product(states: Tensor, weight: Tensor, bias: Tensor, is_biased: bool) -> Tensor:
     """What torch.nn.functional.linear gives; a bias that counts for nothing is all zeros."""
     rows = states.reshape(-1, states.shape[-1])
-    if rows.is_cuda and _kernels().fits(rows, weight):
-        product: Tensor = _kernels().product(rows, weight, bias)
-    elif is_biased or (rows.is_cuda and _is_faster_with_bias(*rows.shape, len(weight), rows.dtype, rows.device)):
+    if rows.is_cuda and skinny_kernels().fits(rows, weight):
+        product: Tensor = skinny_kernels().product(rows, weight, bias)
+    elif is_biased or (rows.is_cuda and is_faster_with_bias(*rows.shape, len(weight), rows.dtype, rows.device)):
         product = torch.addmm(bias, rows, weight.t())
     else:
         product = functional.linear(rows, weight)
@@ -68,7 +68,7 @@ def _product_shape(states: Tensor, weight: Tensor, *_: object) -> Tensor:
 
 
 @cache
-def _is_faster_with_bias(many: int, deep: int, wide: int, dtype: torch.dtype, device: torch.device) -> bool:
+def is_faster_with_bias(many: int, deep: int, wide: int, dtype: torch.dtype, device: torch.device) -> bool:
     """Whether adding zeros makes a product [many, deep] x [deep, wide] faster, as cuBLASLt does it and not cuBLAS.
 
     Which of the two picks the better kernel differs from shape to shape, by up to a fifth.
@@ -76,12 +76,12 @@ def _is_faster_with_bias(many: int, deep: int, wide: int, dtype: torch.dtype, de
     rows = torch.randn((many, deep), device=device).to(dtype)
     matrices = [torch.randn((wide, deep), device=device).to(dtype) for _ in range(_MATRICES)]
     zeros = rows.new_zeros(wide)
-    plain = _duration_ms([lambda matrix=matrix: functional.linear(rows, matrix) for matrix in matrices])
-    biased = _duration_ms([lambda matrix=matrix: torch.addmm(zeros, rows, matrix.t()) for matrix in matrices])
+    plain = duration_ms([lambda matrix=matrix: functional.linear(rows, matrix) for matrix in matrices])
+    biased = duration_ms([lambda matrix=matrix: torch.addmm(zeros, rows, matrix.t()) for matrix in matrices])
     return biased < plain
 
 
-def _duration_ms(products: list[Any]) -> float:
+def duration_ms(products: list[Any]) -> float:
     """How long the products take one after the other, launched while the device is still busy."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     for product in products:
@@ -96,7 +96,7 @@ def _duration_ms(products: list[Any]) -> float:
     return duration
 
 
-def _kernels() -> Any:
+def skinny_kernels() -> Any:
     """The module of the kernels, which needs Triton."""
     from perfsuite.strategies import _triton_products
 

@@ -42,10 +42,9 @@ def cache_length(positions: int) -> int:
 class LaneDraws(Protocol):
     """How ids are drawn in passes that are made ready once for many requests; see `_sampler.Draws`."""
 
-    @property
-    def generator(self) -> torch.Generator | None: ...
-
     def kind(self, params: SamplingParams) -> tuple[float, ...]: ...
+
+    def generator_of(self, params: SamplingParams) -> torch.Generator | None: ...
 
     def begin(self, params: SamplingParams) -> None: ...
 
@@ -254,7 +253,7 @@ class StaticStep:
         if kind not in lane.prepared:
             lane.forward.rewind()
             try:
-                lane.prepared[kind] = self._prepare(run, lane.draws.generator)
+                lane.prepared[kind] = self._prepare(run, lane.draws.generator_of(sampling))
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise

@@ -16,7 +16,7 @@ STRETCH, PLACES = 1024, 64
 """Tokens that one block of the first kernel looks at, and how many of them it may pick."""
 PARAMETERS = ("seed", "top_k", "temperature", "top_p", "repetition_penalty")
 """What is read from the device, 8 bytes each: two whole numbers, three of float64."""
-_PROMPT_BLOCK, _BLOCK = 256, 2048
+_PROMPT_BLOCK, _LEAST_BLOCK, _LARGEST_BLOCK = 256, 1024, 16384
 _NONE = tl.constexpr(-(2**31))  # the order of what is no token
 
 
@@ -42,10 +42,12 @@ def draw(
 ) -> None:
     """Token ids into `drawn` [B, 1] (int64), after `pick`; `step` [B] (int64) counts the draws of a request."""
     rows, vocabulary = orders.shape
+    stretches = counts.shape[1]
+    block = min(triton.next_power_of_2(max(stretches * PLACES, _LEAST_BLOCK)), _LARGEST_BLOCK)
     overlap = overlaps(orders.device)
     _draw[(rows,)](
-        parameters, orders, picked, counts, step, drawn, vocabulary, counts.shape[1],
-        is_first, PLACES, _BLOCK, overlap, num_warps=8, launch_pdl=overlap,
+        parameters, orders, picked, counts, step, drawn, vocabulary, stretches,
+        is_first, PLACES, block, overlap, num_warps=min(block // 256, 32), launch_pdl=overlap,
     )  # fmt: skip
 
 

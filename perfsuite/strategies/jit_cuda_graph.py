@@ -11,6 +11,7 @@ from perfsuite.core.recording import Evidence
 from perfsuite.strategies._compile import Regions, inductor_options
 from perfsuite.strategies._fusion import fuse_projections, keep_rotations
 from perfsuite.strategies._graphs import GraphPool
+from perfsuite.strategies._halves import halve_deep_products
 from perfsuite.strategies._kernel_attention import use_kernel_attention
 from perfsuite.strategies._kernel_draws import KernelDraws
 from perfsuite.strategies._overlap import overlaps
@@ -35,7 +36,7 @@ class JitCudaGraphStrategy(StaticStrategy):
         use_kernel_attention(model)
         keep_rotations(model)
         self._pool = GraphPool(device)
-        self._regions = Regions(self._inductor_options(device), rewrites=(turn_within_attention,))
+        self._regions = Regions(self._inductor_options(device), rewrites=(turn_within_attention, halve_deep_products))
         return StaticStep(model, self._capture, self._regions.compile, KernelDraws)
 
     def _inductor_options(self, device: torch.device) -> dict[str, object]:

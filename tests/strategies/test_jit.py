@@ -257,6 +257,7 @@ def test_a_graph_break_that_torch_keeps_silent_about_makes_the_cell_invalid(llam
         assert any("graph breaks" in problem for problem in invalid(jit))
 
 
+@pytest.mark.filterwarnings("ignore:dynamo_pgo force disabled")
 def test_without_a_compiler_it_says_which_one_it_needs(llama):
     missing = torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",), "force_disable_caches": True})
     with (

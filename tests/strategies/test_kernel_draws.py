@@ -25,9 +25,16 @@ pytestmark = [
 ]
 
 
+class Kernels(KernelDraws):
+    """By the kernels whatever the parameters, as they have to be able to when too much is tied."""
+
+    def _serves(self, params):
+        return True
+
+
 def drawn_first(logits, prompts, params):
     """Ids [B] after the prompts, as a prefill draws them."""
-    draws, ids = KernelDraws(DEVICE, len(logits)), torch.full((len(logits), 1), -1, device=DEVICE)
+    draws, ids = Kernels(DEVICE, len(logits)), torch.full((len(logits), 1), -1, device=DEVICE)
     draws.begin(params)
     draws.first(logits.to(DEVICE), prompts.to(DEVICE), params, ids)
     return ids.flatten().cpu()
@@ -129,7 +136,7 @@ def test_where_all_are_tied_all_are_drawn(params):
 def test_what_was_drawn_is_seen_from_then_on_and_forgotten_by_the_next_request():
     params = SamplingParams(temperature=0, repetition_penalty=10.0)
     logits = torch.tensor([[5.0, 4.0, 3.0, -1.0], [1.0, 5.0, 4.0, 3.0]], device=DEVICE)
-    draws, ids = KernelDraws(DEVICE, 2), torch.zeros((2, 1), dtype=torch.int64, device=DEVICE)
+    draws, ids = Kernels(DEVICE, 2), torch.zeros((2, 1), dtype=torch.int64, device=DEVICE)
     for _ in range(2):
         draws.begin(params)
         draws.first(logits, torch.tensor([[3], [0]], device=DEVICE), params, ids)
@@ -142,7 +149,7 @@ def test_what_was_drawn_is_seen_from_then_on_and_forgotten_by_the_next_request()
 
 def stepwise(seed, steps, rows=8, vocabulary=1000):
     params = SamplingParams(seed=seed)
-    draws, ids = KernelDraws(DEVICE, rows), torch.zeros((rows, 1), dtype=torch.int64, device=DEVICE)
+    draws, ids = Kernels(DEVICE, rows), torch.zeros((rows, 1), dtype=torch.int64, device=DEVICE)
     logits = torch.zeros(rows, vocabulary, device=DEVICE)
     draws.begin(params)
     draws.first(logits, ids.clone(), params, ids)
@@ -178,7 +185,7 @@ def test_a_captured_draw_follows_the_parameters_that_a_request_brings():
         torch.zeros((2, 3), dtype=torch.int64, device=DEVICE),
         torch.zeros((2, 1), dtype=torch.int64).to(DEVICE),
     )
-    draws = KernelDraws(DEVICE, 2)
+    draws = Kernels(DEVICE, 2)
     draws.first(logits, prompts, GREEDY, ids)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
@@ -194,3 +201,27 @@ def test_a_captured_draw_follows_the_parameters_that_a_request_brings():
         torch.cuda.synchronize()
         seen.add(tuple(ids.flatten().tolist()))
     assert len(seen) > 25
+
+
+@pytest.mark.parametrize(
+    ("params", "is_served"),
+    [
+        (GREEDY, True),
+        (DEFAULT_SAMPLING, True),
+        (SamplingParams(top_k=1), True),
+        (SamplingParams(top_k=64, top_p=0.5), True),
+        (SamplingParams(top_k=65), False),
+        (SamplingParams(top_p=0.5), False),
+    ],
+)
+def test_what_would_take_the_kernels_long_is_drawn_by_torch(params, is_served):
+    draws, ids = KernelDraws(DEVICE, 2), torch.zeros((2, 1), dtype=torch.int64, device=DEVICE)
+    assert (draws.kind(params) == ()) == (draws.generator_of(params) is None) == is_served
+    logits, prompts = torch.randn(2, 300, device=DEVICE), torch.zeros((2, 3), dtype=torch.int64, device=DEVICE)
+    answers = []
+    for _ in range(2):
+        draws.begin(params)
+        draws.first(logits, prompts, params, ids)
+        draws.next(logits, ids, params, ids)
+        answers.append(ids.flatten().tolist())
+    assert answers[0] == answers[1]

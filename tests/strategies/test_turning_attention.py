@@ -9,33 +9,11 @@ from perfsuite.strategies._kernel_attention import plainly_over_cache, use_kerne
 from perfsuite.strategies._static import StaticForward, use_static_attention
 from perfsuite.strategies._turning_attention import turn_within_attention, turned
 from tests.strategies.families import STATIC, small_model
+from tests.strategies.rewriting import rewriting
 
 LENGTH = 32
 JOINED = {"llama": 2, "qwen2": 2, "mistral": 2, "gpt2": 0, "gemma": 2, "gemma3_text": 2}
 """In how many layers attention turns by itself; GPT-2 knows positions from its embedding."""
-
-
-def joining(counts):
-    """What compiles a pass, as it would be but run node by node; how many layers were joined is added to `counts`."""
-
-    def compile_pass(run):
-        def backend(graph, inputs):
-            counts.append(turn_within_attention(graph))
-            return graph
-
-        compiled = torch.compile(run, backend=backend, fullgraph=True, dynamic=False)
-        is_laid_out = []
-
-        def run_compiled(ids):
-            if not is_laid_out:
-                is_laid_out.append(run(ids))
-            if ids.shape[1] > 1:
-                torch._dynamo.mark_dynamic(ids, 1)
-            return compiled(ids)
-
-        return run_compiled
-
-    return compile_pass
 
 
 def caches(forward):
@@ -56,7 +34,7 @@ def test_a_model_says_what_it_said_and_keeps_what_it_kept(kind, monkeypatch):
     use_kernel_attention(model)
     keep_rotations(model)
     counts = []
-    ours = StaticForward(model, LENGTH, joining(counts))
+    ours = StaticForward(model, LENGTH, rewriting(counts, turn_within_attention))
     got = [ours.prefill(prompts), *(ours.decode(each) for each in others)]
     for mine, theirs in zip(got, expected, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-3, rtol=1e-3)
