@@ -1,4 +1,4 @@
-"""Owns products with a matrix much deeper than wide, each computed as two halves side by side, in a traced pass.
+"""Owns products with a matrix at least as deep as wide, each computed as two halves side by side, in a traced pass.
 
 Such a matrix gives too few blocks of the result to occupy a GPU by large ones. The compiler adds the halves up in a
 kernel that reads the product anyway. It must not know who compiles the pass.
@@ -17,7 +17,6 @@ from perfsuite.strategies._skinny import duration_ms, is_faster_with_bias, skinn
 
 _PRODUCT = "perfsuite.skinny_linear"
 """How a traced pass calls our product."""
-_DEEPER = 2  # times as deep as wide
 _ALIGNED = 16  # numbers: two halves of 32 bytes or a multiple
 _MATRICES = 3
 
@@ -43,7 +42,7 @@ def _is_worth_it(states: Any, weight: Any, _: Any, is_biased: Any) -> bool:
     if is_biased or rows is None or matrix is None or rows.dim() != 3 or isinstance(rows.shape[1], int):
         return False
     wide, deep = matrix.shape
-    return bool(deep >= _DEEPER * wide and deep % (2 * _ALIGNED) == 0)
+    return bool(deep >= wide and deep % (2 * _ALIGNED) == 0)
 
 
 def _value(node: Any) -> Any:
@@ -56,8 +55,7 @@ def _halved(states: Tensor, weight: Tensor) -> Tensor:
     rows = states.reshape(-1, states.shape[-1])
     halves = rows.new_empty((2, len(rows), len(weight)))
     if rows.is_cuda and skinny_kernels().fits(rows, weight):
-        halves[0] = skinny_kernels().product(rows, weight, rows.new_zeros(len(weight)))
-        halves[1].zero_()
+        skinny_kernels().product_in_halves(rows, weight, halves)
     elif rows.is_cuda and _is_faster_in_halves(*rows.shape, len(weight), rows.dtype, rows.device):
         _in_halves(rows, weight, halves)
     else:

@@ -20,22 +20,42 @@ def fits(rows: Tensor, weight: Tensor) -> bool:
 
 def product(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Rows [M, K] times a weight [N, K], summed in float32, plus a bias [N]: [M, N]."""
-    wide, deep = weight.shape
-    count = len(rows)
-    out = rows.new_empty((count, wide))
-    rows = rows.contiguous()
-    overlap = overlaps(rows.device)
-    if count == 1:
-        columns, depth, warps = (1, 4096, 8) if deep > 2 * wide else (4, 1024, 8)
-        _one_row[(triton.cdiv(wide, columns),)](
-            rows, weight, bias, out, wide, deep, columns, depth, overlap, num_warps=warps, launch_pdl=overlap
-        )
+    out = rows.new_empty((len(rows), len(weight)))
+    if len(rows) == 1:
+        _multiply_one_row(rows, weight, bias, out)
     else:
-        _several_rows[(wide // _COLUMNS,)](
-            rows, weight, bias, out, count, wide, deep,
-            ROWS, _COLUMNS, _DEPTH, overlap, num_warps=4, num_stages=4, launch_pdl=overlap,
-        )  # fmt: skip
+        _multiply_several_rows(rows, weight, bias, out.unsqueeze(0))
     return out
+
+
+def product_in_halves(rows: Tensor, weight: Tensor, halves: Tensor) -> None:
+    """Two tensors into `halves` [2, M, N] whose sum is the product of rows [M, K] and a weight [N, K]."""
+    zeros = rows.new_zeros(len(weight))
+    if len(rows) == 1:
+        _multiply_one_row(rows, weight, zeros, halves[0])
+        halves[1].zero_()
+    else:
+        _multiply_several_rows(rows, weight, zeros, halves)
+
+
+def _multiply_one_row(row: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
+    wide, deep = weight.shape
+    columns, depth, warps = (1, 4096, 8) if deep > 2 * wide else (4, 1024, 8)
+    overlap = overlaps(row.device)
+    _one_row[(triton.cdiv(wide, columns),)](
+        row.contiguous(), weight, bias, out, wide, deep, columns, depth, overlap, num_warps=warps, launch_pdl=overlap
+    )
+
+
+def _multiply_several_rows(rows: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
+    """Into `out` [parts, M, N], a share of the depth for each part; their sum is the product."""
+    wide, deep = weight.shape
+    share = triton.cdiv(deep // _DEPTH, len(out)) * _DEPTH
+    overlap = overlaps(rows.device)
+    _several_rows[(wide // _COLUMNS, len(out))](
+        rows.contiguous(), weight, bias, out, len(rows), wide, deep, share,
+        ROWS, _COLUMNS, _DEPTH, overlap, num_warps=4, num_stages=4, launch_pdl=overlap,
+    )  # fmt: skip
 
 
 @triton.jit
@@ -61,22 +81,25 @@ def _one_row(row, weight, bias, out, wide, deep, COLUMNS: tl.constexpr, DEPTH: t
 
 @triton.jit
 def _several_rows(
-    rows, weight, bias, out, count, wide, deep,
+    rows, weight, bias, out, count, wide, deep, share,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr, OVERLAPS: tl.constexpr,
 ):  # fmt: skip
     column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     row = tl.arange(0, ROWS)
     place = tl.arange(0, DEPTH)
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
-    states_at = rows + row[:, None] * deep + place[None, :]
-    weights_at = weight + column[None, :].to(tl.int64) * deep + place[:, None]
+    begin = tl.program_id(1) * share
+    states_at = rows + row[:, None] * deep + begin + place[None, :]
+    weights_at = weight + column[None, :].to(tl.int64) * deep + begin + place[:, None]
     if OVERLAPS:
         begin_dependents()
-    for _ in range(0, deep, DEPTH):
+    for _ in range(begin, tl.minimum(begin + share, deep), DEPTH):
         states = tl.load(states_at, mask=row[:, None] < count, other=0.0)
         weights = tl.load(weights_at, eviction_policy="evict_first")
         total = tl.dot(states, weights, total)
         states_at += DEPTH
         weights_at += DEPTH
-    total += tl.load(bias + column).to(tl.float32)[None, :]
+    if begin == 0:
+        total += tl.load(bias + column).to(tl.float32)[None, :]
+    out += tl.program_id(1) * count * wide
     tl.store(out + row[:, None] * wide + column[None, :], total.to(out.dtype.element_ty), mask=row[:, None] < count)

@@ -18,7 +18,6 @@ on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA 
 @pytest.mark.parametrize("kind", STATIC)
 def test_a_model_says_what_it_said(kind, monkeypatch):
     torch._dynamo.reset()
-    monkeypatch.setattr("perfsuite.strategies._halves._DEEPER", 1)
     monkeypatch.setattr("perfsuite.strategies._halves._ALIGNED", 2)
     model = small_model(kind).bfloat16()
     use_static_attention(model)
