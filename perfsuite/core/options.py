@@ -44,7 +44,7 @@ class MeasureOptions:
     """
 
     samples: int = 320
-    decode_samples: int = 16
+    decode_samples: int = 10
     block_size: int = 20
     warmup: int = 10
     injected_slowdown: float = 0.0

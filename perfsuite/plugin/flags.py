@@ -56,7 +56,7 @@ VALUES = (
     Flag("repetition_penalty", "1.1", "divide the logits of tokens already seen by this; 1 is off", "R"),
     Flag("seed", "0", "seed of the prompts and of sampling", "N"),
     Flag("samples", "320", "one-token requests per cell and session, for TTFT; a verdict on P99 needs 300", "N"),
-    Flag("decode_samples", "", "full requests per cell and session, for TPOT and E2E; a 20th of the samples", "N"),
+    Flag("decode_samples", "", "full requests per cell and session, for TPOT and E2E; a 32nd of the samples", "N"),
     Flag("warmup", "10", "one-token requests before the samples, and a fifth as many full ones", "N"),
     Flag("sessions", "", "sessions (fresh processes): 8 for --save-baseline; at most 6 a cell when judging", "N"),
     Flag("budget", "", "time after which no further session starts, e.g. 10m; 4 times the first pass", "TIME"),

@@ -201,7 +201,7 @@ def _measure(reader: Reader) -> MeasureOptions:
     silence_ns, phases = parse_timeouts(reader.text("timeout"), where=FLAGS["timeout"].option)
     return MeasureOptions(
         samples=samples,
-        decode_samples=reader.whole_or_none("decode_samples") or max(10, samples // 20),
+        decode_samples=reader.whole_or_none("decode_samples") or max(10, samples // 32),
         warmup=reader.number("warmup", int, least=0),
         injected_slowdown=slowdown,
         slow_device=slow_device,
