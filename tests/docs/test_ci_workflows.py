@@ -10,7 +10,12 @@ import pytest
 from perfsuite.plugin.flags import SWITCHES, VALUES
 
 CI = Path(__file__).parents[2] / "docs" / "ci"
-SCHEMAS = {"github-actions.yml": "vendor.github-workflows", "gitlab-ci.yml": "vendor.gitlab-ci"}
+SCHEMAS = {
+    "github-actions.yml": "vendor.github-workflows",
+    "github-matrix.yml": "vendor.github-workflows",
+    "gitlab-ci.yml": "vendor.gitlab-ci",
+    "gitlab-matrix.yml": "vendor.gitlab-ci",
+}
 
 
 def lint(path: Path, schema: str) -> subprocess.CompletedProcess[str]:
