@@ -33,7 +33,7 @@ def deal(
     others = [item for item in items if item not in set(own)]
     elsewhere = _cells(others, measured)
     campaign.portion = portion_of(campaign.settings, shard, _cells(items, measured), _cells(own, measured))
-    campaign.bench.elsewhere = tuple(ask for item in others if (ask := gated(item)) is not None)
+    campaign.bench.elsewhere = tuple(dict.fromkeys(ask for item in others if (ask := gated(item)) is not None))
     campaign.shelf.measured_elsewhere = frozenset(cell.id for cell in elsewhere)
     items[:] = own
     return others

@@ -91,6 +91,9 @@ def test_merged_shards_have_the_verdicts_of_one_run_to_the_last_digit(
     assert {"regressed", "passed", "improved"} <= outcomes
     sessions = {len(cell["recordings"]) for cell in whole["cells"]}
     assert len(sessions) > 1, "every cell was decided at the first look: the schedule was not put to the test"
+    for index in (1, 2, 3):
+        own = verdicts(report(dealt / f"{index}.json"))
+        assert own == {cell: verdicts(whole)[cell] for cell in own}, "it plans its sessions as the whole run does"
     told = capsys.readouterr().out
     assert told.startswith("3 shards: 12 cells, ")
     assert "Steady/tiny/p20-o4: TTFT P50 regressed " in told
