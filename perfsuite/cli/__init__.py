@@ -6,12 +6,12 @@ carried out as it was given, 3 nothing red, but not everything could be decided 
 
 from collections.abc import Sequence
 
-from perfsuite.cli import build_engine, compare, history, selftest, show
+from perfsuite.cli import build_engine, compare, history, merge, selftest, show
 from perfsuite.cli.parser import BROKEN, INTERRUPTED, UNUSABLE, Parser
 from perfsuite.cli.terminal import complain
 from perfsuite.core.errors import BaselineError, PerfsuiteError
 
-COMMANDS = (selftest, compare, show, history, build_engine)
+COMMANDS = (selftest, compare, show, merge, history, build_engine)
 
 __all__ = ["main"]
 

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,6 @@ from perfsuite.cli.sources import Source, source_at
 from perfsuite.cli.terminal import write
 from perfsuite.core.baseline import Baseline
 from perfsuite.core.errors import BaselineError, OptionError
-from perfsuite.core.judgement import gate_count, judge_cell, refuse, suite_noise
 from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import Metric
 from perfsuite.core.options import (
@@ -24,6 +22,7 @@ from perfsuite.core.options import (
     parse_tolerances,
 )
 from perfsuite.core.recording import ENVIRONMENT_KEYS, Recording
+from perfsuite.core.suite import Gates, Question, judge_suite
 from perfsuite.core.verdict import Judgement, Outcome
 from perfsuite.report.layout import Line
 from perfsuite.report.verdicts import Commands as Offered
@@ -68,44 +67,22 @@ def exit_code(judgements: Iterable[Judgement]) -> int:
     return 0 if outcomes and all(outcome.is_decided for outcome in outcomes) else UNDECIDED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Held:
-    """What a cell is judged by, why that cannot be used, or `None`."""
-
-    cell: Cell
-    recordings: tuple[Recording, ...]
-    by: Baseline | BaselineError | None
-
-
 def judge(before: Source, measured: RecordingsByCell, options: GateOptions) -> tuple[Judgement, ...]:
     """Every cell of `measured` by what `before` has of it: the verdicts of a run with these recordings."""
-    held = [_Held(cell=cell, recordings=own, by=_of(before, own)) for cell, own in measured.items()]
-    noise = suite_noise([each.by for each in held if isinstance(each.by, Baseline)], options.tolerances)
-    gates = gate_count((own, options.tolerances) for own in measured.values())
-    return tuple(
-        refuse(each.cell, options.tolerances, Outcome.INVALID, str(each.by))
-        if isinstance(each.by, BaselineError)
-        else judge_cell(
-            each.cell,
-            each.by,
-            each.recordings,
-            tolerances=options.tolerances,
-            gates=max(1, gates),
-            options=options,
-            noise=noise,
-            save_command=save(each.cell),
-            resources=options.resources,
-        )
-        for each in held
-    )
+    gates = Gates(tolerances=options.tolerances, resources=options.resources)
+    asked = [
+        Question(cell=cell, gates=gates, recordings=own, stored=_of(before, own), save_command=save(cell))
+        for cell, own in measured.items()
+    ]
+    return judge_suite(asked, options)
 
 
-def _of(before: Source, recordings: tuple[Recording, ...]) -> Baseline | BaselineError | None:
+def _of(before: Source, recordings: tuple[Recording, ...]) -> Baseline | str | None:
     """A broken baseline makes its cell invalid and leaves the others alone, as in a run."""
     try:
         return before.baseline(recordings)
     except BaselineError as error:
-        return error
+        return str(error)
 
 
 def _chosen(recordings: RecordingsByCell, arguments: argparse.Namespace) -> RecordingsByCell:

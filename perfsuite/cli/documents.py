@@ -41,7 +41,7 @@ def read_document(path: Path) -> Document:
 
     The error names the file, the key that is wrong and the number of the layout.
     """
-    data = _parsed(path)
+    data = parsed(path)
     if "cells" in data and "perfsuite" in data:
         return _report(data, path)
     if "baseline" in data:
@@ -52,7 +52,8 @@ def read_document(path: Path) -> Document:
     raise OptionError(f"{path}: not a file of perfsuite; name {KINDS}")
 
 
-def _parsed(path: Path) -> Mapping[str, Any]:
+def parsed(path: Path) -> Mapping[str, Any]:
+    """The object that a file of JSON holds; OptionError if it is none, BaselineError if it is broken."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -75,25 +76,32 @@ def _report(data: Mapping[str, Any], path: Path) -> Document:
             f"{path}: schema: {schema!r}; this perfsuite reads reports of layout {OLDEST_REPORT} to {SCHEMA}; {newer}"
         )
     where = f"{path}: layout {schema}"
-    cells = _list(data["cells"], f"{where}: cells")
+    cells = list_of(data["cells"], f"{where}: cells")
     return Document(
-        kind=f"report of perfsuite {data['perfsuite']}, layout {schema}",
+        kind=f"report of perfsuite {data['perfsuite']}, layout {schema}{_shard(data)}",
         recordings=tuple(r for index, cell in enumerate(cells) for r in _recordings(cell, f"{where}: cells[{index}]")),
-        judgements=tuple(_judgement(cell, f"{where}: cells[{index}]") for index, cell in enumerate(cells)),
-        notes=tuple(str(note) for note in _list(data.get("notes", []), f"{where}: notes")),
+        judgements=tuple(read_judgement(cell, f"{where}: cells[{index}]") for index, cell in enumerate(cells)),
+        notes=tuple(str(note) for note in list_of(data.get("notes", []), f"{where}: notes")),
     )
 
 
+def _shard(data: Mapping[str, Any]) -> str:
+    """', shard 2/3 of its run', whose verdicts are preliminary."""
+    shard = data.get("shard")
+    return f", shard {shard.get('index')}/{shard.get('count')} of its run" if isinstance(shard, dict) else ""
+
+
 def _recordings(cell: Any, where: str) -> tuple[Recording, ...]:
-    listed = _list(_key(cell, "recordings", where), f"{where}.recordings")
-    return tuple(_decoded(Recording, each, f"{where}.recordings[{index}]") for index, each in enumerate(listed))
+    listed = list_of(key_of(cell, "recordings", where), f"{where}.recordings")
+    return tuple(decoded(Recording, each, f"{where}.recordings[{index}]") for index, each in enumerate(listed))
 
 
-def _judgement(cell: Any, where: str) -> Judgement:
-    listed = _list(_key(cell, "verdicts", where), f"{where}.verdicts")
+def read_judgement(cell: Any, where: str) -> Judgement:
+    """What a report says was decided of one of its cells."""
+    listed = list_of(key_of(cell, "verdicts", where), f"{where}.verdicts")
     verdicts = [_verdict(each, f"{where}.verdicts[{index}]") for index, each in enumerate(listed)]
     return Judgement(
-        cell=_decoded(Cell, _key(cell, "cell", where), f"{where}.cell"),
+        cell=decoded(Cell, key_of(cell, "cell", where), f"{where}.cell"),
         verdicts=tuple(verdict for verdict in verdicts if verdict.metric not in RESOURCES),
         resources=tuple(verdict for verdict in verdicts if verdict.metric in RESOURCES),
     )
@@ -105,30 +113,33 @@ def _verdict(data: Any, where: str) -> Verdict:
         raise BaselineError(f"{where}: expected an object")
     known = {f.name: f.default for f in fields(Verdict)}
     defaults = {name: default for name, default in known.items() if default is not MISSING}
-    return _decoded(Verdict, {**defaults, **{name: data[name] for name in known if name in data}}, where)
+    return decoded(Verdict, {**defaults, **{name: data[name] for name in known if name in data}}, where)
 
 
 def _session(data: Mapping[str, Any], path: Path) -> Document:
     schema = data.get("schema")
     if schema != runs.SCHEMA:
         raise BaselineError(f"{path}: schema: {schema!r}; this perfsuite reads sessions of layout {runs.SCHEMA}")
-    session = _decoded(runs.Session, data, f"{path}: layout {schema}: session")
+    session = decoded(runs.Session, data, f"{path}: layout {schema}: session")
     return Document(kind=f"session of a run, layout {schema}", recordings=session.recordings)
 
 
-def _key(data: Any, key: str, where: str) -> Any:
+def key_of(data: Any, key: str, where: str) -> Any:
+    """What an object has under a key; BaselineError if it has no such key."""
     if not isinstance(data, dict) or key not in data:
         raise BaselineError(f"{where}: lacks {key!r}")
     return data[key]
 
 
-def _list(data: Any, where: str) -> Iterable[Any]:
+def list_of(data: Any, where: str) -> Iterable[Any]:
+    """The same, if it is a list; else BaselineError."""
     if not isinstance(data, list):
         raise BaselineError(f"{where}: expected a list")
     return data
 
 
-def _decoded(kind: type[T], data: Any, where: str) -> T:
+def decoded(kind: type[T], data: Any, where: str) -> T:
+    """The value of a type; BaselineError with the place and what is wrong there."""
     try:
         return decode(kind, data, where=where)
     except (CodecError, PerfsuiteError) as error:

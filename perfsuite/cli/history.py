@@ -11,8 +11,9 @@ from perfsuite.core.entry import STARTUP
 from perfsuite.core.errors import OptionError
 from perfsuite.core.metrics import parse_metric
 from perfsuite.core.resources import RESOURCES
-from perfsuite.core.trend import points, steps
+from perfsuite.core.trend import points
 from perfsuite.history import open_history
+from perfsuite.history.changes import steps
 from perfsuite.report.headings import counted
 from perfsuite.report.trend import trend
 from perfsuite.runs import load_entry

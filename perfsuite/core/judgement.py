@@ -194,10 +194,14 @@ def refuse(
 
 
 def suite_noise(baselines: Sequence[Baseline], tolerances: Iterable[Metric]) -> dict[str, Noise]:
-    """The noise of every gated metric by its key, fitted to the stored sessions of all cells that have values of it."""
+    """The noise of every gated metric by its key, fitted to the stored sessions of all cells that have values of it.
+
+    The order of the cells is of no account, to the last digit.
+    """
     result = {}
+    ordered = sorted(baselines, key=lambda baseline: baseline.cell.id)
     for metric in tolerances:
-        views = [view(metric, baseline.recordings, baseline) for baseline in baselines]
+        views = [view(metric, baseline.recordings, baseline) for baseline in ordered]
         cells = [[None if each.void else each.values for each in cell] for cell in views if any(e.blocks for e in cell)]
         result[metric.key] = fit_noise(cells, metric.statistic.value)
     return result

@@ -1,24 +1,17 @@
-"""Owns the trend of one metric of one cell over runs: a level a run, and where the level became another one.
+"""Owns the trend of one metric of one cell over runs: a level a run, and what a change of level is.
 
-Whether a level changed is asked of the division that the watch on drift uses (division.py), and of its two parts again,
-as in E-divisive (Matteson & James 2014): one chance for both, and no second detector that contradicts the first. Where
-it changed is where the least lies around the medians of the two parts, since ranks alone can be one run off. Change
-points are hints, no verdicts.
+Where the level changes is found by history/changes.py, with a library. Changes are hints, no verdicts.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import fmean
 
-import numpy as np
-
-from perfsuite.core.division import LEAST_PART, divide
-
-ACCEPTED_CHANCE = 0.005
-"""Share of random orders of a part's runs that may divide it as sharply."""
-DRAWS = 4000
-"""Random orders that this share is counted in."""
+LEAST_RUNS = 8
+"""With fewer runs nobody can tell their noise, and no change of level is looked for."""
+NEEDED_GAIN = 10.0
+"""What a change must save, in standard deviations of a run: docs/benchmarks/trend.md says how often noise saves it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +40,12 @@ class Point:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """From point `at` (counted from 0) on the level is another one, by the fraction `change` between the medians of
-    the two parts; of random orders a share `chance` divides as sharply. `differing` is what else changed there.
+    the two parts; that saves `gain` standard deviations of a run. `differing` is what else changed there.
     """
 
     at: int
     change: float
-    chance: float
+    gain: float
     differing: tuple[str, ...]
 
 
@@ -75,45 +68,7 @@ def points(sightings: Iterable[Sighting]) -> tuple[Point, ...]:
     return tuple(sorted(found, key=lambda point: (point.started_at, point.run)))
 
 
-def steps(found: Sequence[Point]) -> tuple[Step, ...]:
-    """Every change of level, in the order of time; none in fewer than six runs."""
-    levels = [math.log(point.level) for point in found]
-    divisions = sorted(_divisions(levels, 0, len(levels)))
-    bounds = [0, *(at for at, _ in divisions), len(levels)]
-    return tuple(
-        Step(
-            at=at,
-            change=math.expm1(median(levels[at : bounds[index + 2]]) - median(levels[bounds[index] : at])),
-            chance=chance,
-            differing=_differing(found[at - 1], found[at]),
-        )
-        for index, (at, chance) in enumerate(divisions)
-    )
-
-
-def _divisions(levels: Sequence[float], start: int, stop: int) -> list[tuple[int, float]]:
-    """Where the part divides, with the chance of that, and so on in its two parts."""
-    if stop - start < 2 * LEAST_PART:
-        return []
-    (division,) = divide(np.array([levels[start:stop]]), draws=DRAWS)
-    if division.chance > ACCEPTED_CHANCE:
-        return []
-    at = start + _place(levels[start:stop])
-    return [*_divisions(levels, start, at), (at, division.chance), *_divisions(levels, at, stop)]
-
-
-def _place(levels: Sequence[float]) -> int:
-    """Where the distances to the medians of the two parts sum to the least."""
-    places = range(LEAST_PART, len(levels) - LEAST_PART + 1)
-    return min(places, key=lambda at: _around_median(levels[:at]) + _around_median(levels[at:]))
-
-
-def _around_median(levels: Sequence[float]) -> float:
-    center = median(levels)
-    return sum(abs(level - center) for level in levels)
-
-
-def _differing(before: Point, after: Point) -> tuple[str, ...]:
+def differing(before: Point, after: Point) -> tuple[str, ...]:
     """'torch 2.11.0 -> 2.13.0', of what must agree with a baseline."""
     keys = sorted(set(before.environment) | set(after.environment))
     pairs = ((key, before.environment.get(key, "-"), after.environment.get(key, "-")) for key in keys)

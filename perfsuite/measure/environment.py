@@ -181,9 +181,24 @@ def commit_of(folder: Path) -> str:
 
 def code_state(folder: Path) -> str:
     """The commit and a digest of what differs from it: equal for two runs of the same tracked code."""
-    command = ["git", "-C", str(folder), "diff", "HEAD"]
-    try:
-        changes = subprocess.run(command, capture_output=True, timeout=10, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
+    changes = _changes(folder)
+    return "unknown" if changes is None else f"{commit_of(folder)} {hashlib.sha256(changes).hexdigest()}"
+
+
+def code_without(folder: Path, left_out: Path) -> str:
+    """The same, whatever became of the tracked files below `left_out`, which are no code."""
+    apart = _changes(folder, "--", ":/", f":(exclude){left_out.absolute()}")
+    changes = _changes(folder) if apart is None else apart  # a folder outside of the repository cannot be left out
+    if changes is None:
         return "unknown"
-    return f"{commit_of(folder)} {hashlib.sha256(changes).hexdigest()}"
+    commit = commit_of(folder).removesuffix("-dirty")
+    return f"{commit} {hashlib.sha256(changes).hexdigest()}" if changes else commit
+
+
+def _changes(folder: Path, *paths: str) -> bytes | None:
+    """What differs from the commit, `None` where that cannot be told."""
+    command = ["git", "-C", str(folder), "diff", "HEAD", *paths]
+    try:
+        return subprocess.run(command, capture_output=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -4,17 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 
-from perfsuite.core.baseline import Baseline
 from perfsuite.core.calibration import Calibrated, calibrate
-from perfsuite.core.drift import Drift, drifts
+from perfsuite.core.drift import Drift
 from perfsuite.core.errors import BaselineError
-from perfsuite.core.history import histories
 from perfsuite.core.judgement import gate_count, judge_cell, refuse, suite_noise
 from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import Metric, parse_metric
 from perfsuite.core.noise import Noise
 from perfsuite.core.options import Options
 from perfsuite.core.recording import Recording
+from perfsuite.core.suite import suite_drifts
 from perfsuite.core.validity import unsavable
 from perfsuite.core.verdict import Judgement, Outcome, Verdict
 from perfsuite.plugin import commands
@@ -24,12 +23,16 @@ from perfsuite.plugin.twin import Twin, confirmed
 
 
 class Bench:
-    """Judges what was asked for (`gated`) from everything that was measured so far."""
+    """Judges what was asked for (`gated`) from everything that was measured so far.
+
+    `elsewhere` is what other shards of the run judge: it counts among the gates, and its baselines tell of the noise.
+    """
 
     def __init__(
         self, shelf: Shelf, options: Options, argv: tuple[str, ...], recordings: Callable[[Cell], tuple[Recording, ...]]
     ) -> None:
         self.gated: tuple[Ask, ...] = ()
+        self.elsewhere: tuple[Ask, ...] = ()
         self.shelf = shelf
         self._options = options
         self._argv = argv
@@ -43,7 +46,8 @@ class Bench:
         """Fetch the baselines of these cells; what was judged before is judged anew."""
         self.forget()
         self.shelf.load(recordings)
-        self._noise = suite_noise(self.shelf.usable, self._tolerances)
+        self.shelf.load_elsewhere((ask.cell for ask in self.elsewhere), recordings)
+        self._noise = suite_noise(self.shelf.of_suite, self._tolerances)
 
     def ask_twin(self, twin: Twin, *, decides_all: bool) -> None:
         """From now on judge as the twin does, or as far as the baseline leaves a doubt that the twin can end."""
@@ -118,20 +122,27 @@ class Bench:
         """How many verdicts this run reaches: gated metrics that have values, over all cells."""
         if self._twin is not None and self._twin_decides_all:
             return self._twin.gates
-        return gate_count((self._recordings(ask.cell), [metric for metric, _ in ask.tolerances]) for ask in self.gated)
+        own = gate_count((self._recordings(ask.cell), [metric for metric, _ in ask.tolerances]) for ask in self.gated)
+        return own + self._gates_elsewhere
+
+    @property
+    def _gates_elsewhere(self) -> int:
+        """How many verdicts the other shards reach, by what is stored of their cells, else by what is measured here."""
+        here = tuple(recording for ask in self.gated for recording in self._recordings(ask.cell))
+        return gate_count(
+            (self.shelf.elsewhere_of(ask.cell) or here, [metric for metric, _ in ask.tolerances])
+            for ask in self.elsewhere
+        )
 
     @cached_property
     def drifts(self) -> tuple[Drift, ...]:
         """Where the level of a cell has slowly become another one; asked for once everything is measured."""
         if self._options.save_baseline or self._twin_decides_all:
             return ()
-        watched = {
-            (history.cell, history.metric): history
+        return suite_drifts(
+            (judgement, self.shelf.of(judgement.cell), self._recordings(judgement.cell))
             for judgement in self.judgements()
-            if isinstance(stored := self.shelf.of(judgement.cell), Baseline)
-            for history in histories(stored, self._recordings(judgement.cell), judgement)
-        }
-        return drifts(watched.values())
+        )
 
     def calibrations(self) -> tuple[Calibrated, ...]:
         """What the baselines saved by this run can gate."""
@@ -153,7 +164,8 @@ class Bench:
     @property
     def _tolerances(self) -> dict[Metric, float]:
         """Every metric that is gated anywhere in this run."""
-        return {metric: tolerance for ask in self.gated for metric, tolerance in ask.tolerances}
+        asks = (*self.gated, *self.elsewhere)
+        return {metric: tolerance for ask in asks for metric, tolerance in ask.tolerances}
 
 
 def _is_refused_tail(verdict: Verdict) -> bool:

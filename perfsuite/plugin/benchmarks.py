@@ -1,10 +1,12 @@
 """Owns the bridge to pytest-benchmark: what a run has measured appears in its session, and nothing is measured again.
 
-It hands over only where one of pytest-benchmark's options asks for results; else that plugin's table stays away.
+A cell is one benchmark of each latency, because a benchmark's name must be the same in every run and the number of
+sessions is not; each recording shows by itself in `extra_info`. It hands over only where one of pytest-benchmark's
+options asks for results; else that plugin's table stays away.
 """
 
 import importlib.util
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -78,9 +80,21 @@ def _measured(campaign: "Campaign") -> Iterator[tuple[_Source, list[float]]]:
             continue
         info = _extra_info(campaign, cell, recordings)
         for name in HANDED_OVER:
-            values_ns = [value for recording in recordings for value in SERIES[name].values(recording)]
-            if values_ns:
-                yield _source(name, cell, info), [to_s(value) for value in values_ns]
+            by_session = [SERIES[name].values(recording) for recording in recordings]
+            if any(by_session):
+                told = {**info, "recordings": [_told(*each) for each in zip(recordings, by_session, strict=True)]}
+                yield _source(name, cell, told), [to_s(value) for own in by_session for value in own]
+
+
+def _told(recording: Recording, own: Sequence[float]) -> dict[str, Any]:
+    """One session's part of a benchmark: its rounds, which stand together in the data, and what else it says."""
+    return {
+        "session": recording.session,
+        "started_at": recording.started_at,
+        "rounds": len(own),
+        **_percentiles((recording,)),
+        **_medians((recording,)),
+    }
 
 
 def _benchmark(source: _Source, seconds: Iterable[float]) -> Any:

@@ -14,6 +14,7 @@ from perfsuite.core.options import Options
 from perfsuite.core.ratio import COMPARED_SESSIONS
 from perfsuite.core.recording import Recording
 from perfsuite.core.selftest import SelfTest
+from perfsuite.core.shard import Portion
 from perfsuite.core.units import format_seconds
 from perfsuite.core.validity import problems
 from perfsuite.core.verdict import Outcome, Verdict
@@ -51,6 +52,7 @@ class Campaign:
         self.selftest: SelfTest | None = None
         self.places: dict[Cell, Place] = {}
         self.written: list[Path] = []
+        self.portion: Portion | None = None
         self.bisected: str | None = None
         self._display = display
         self._compared: frozenset[Cell] = frozenset()

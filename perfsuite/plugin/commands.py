@@ -19,7 +19,7 @@ _SWITCHES = (
     "-x",
 )
 _REPORTS = ("--perf-json", "--perf-html", "--perf-openmetrics", "--junitxml", "--junit-xml")
-_WITH_VALUE = ("-k", *_REPORTS)
+_WITH_VALUE = ("-k", "--perf-shard", *_REPORTS)
 _OF_ONE_RUN = ("--perf-inject-slowdown", "--perf-against", "--perf-confirm-against", "--perf-arms")
 """What a baseline is saved without."""
 

@@ -129,6 +129,14 @@ VALUES = (
         "A,B",
         False,
     ),
+    Flag(
+        "shard",
+        "",
+        "measure the cells of one of n machines, e.g. 2/3; each cell keeps its shard, by model and workload; put the "
+        "--perf-json files together with `perfsuite merge`",
+        "I/N",
+        False,
+    ),
     Flag("json", "", "write everything measured and judged to this file", "PATH", has_ini=False),
     Flag(
         "html", "", "write a report for people to this file: plots and tables, no network needed", "PATH", has_ini=False

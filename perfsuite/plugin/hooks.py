@@ -84,14 +84,37 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(wanted, rows, ids=[ask.cell.id for ask in asks], indirect=True, scope="session")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without --perf skip what needs it, and say so."""
+    """Without --perf skip what needs it, and say so; with --perf-shard leave other shards' tests out."""
     if is_active(config):
+        _leave_out_other_shards(config, items)
         return
     skip = pytest.mark.skip(reason=f"{INACTIVE}: measuring takes minutes and wants the machine for itself")
     for item in items:
         if item.get_closest_marker("perf") or set(FIXTURES) & set(getattr(item, "fixturenames", ())):
             item.add_marker(skip)
+
+
+def _leave_out_other_shards(config: pytest.Config, items: list[pytest.Item]) -> None:
+    campaign = config.stash.get(CAMPAIGN, None)
+    if campaign is None or campaign.settings.shard is None:
+        return
+    from perfsuite.plugin.shard import deal
+
+    others = deal(
+        items,
+        campaign,
+        campaign.settings.shard,
+        measured=lambda item: _measured_of(item, *MEASURED),
+        gated=lambda item: _measured_of(item, "perf_judgement"),
+    )
+    config.hook.pytest_deselected(items=others)
+
+
+def _measured_of(item: pytest.Item, *fixtures: str) -> "Ask | None":
+    """The cell that a test wants through one of these fixtures, if it will run."""
+    return _ask_of(item, *fixtures) if evaluate_skip_marks(item) is None else None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -104,10 +127,9 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     from perfsuite.core.errors import PerfsuiteError
     from perfsuite.plugin import benchmarks
 
-    items = [item for item in session.items if evaluate_skip_marks(item) is None]
-    asks = [ask for item in items if (ask := _ask_of(item, *MEASURED)) is not None]
-    gated = [ask for item in items if (ask := _ask_of(item, "perf_judgement")) is not None]
-    compared = [ask for item in items if (ask := _ask_of(item, "perf_compare")) is not None]
+    asks = [ask for item in session.items if (ask := _measured_of(item, *MEASURED)) is not None]
+    gated = [ask for item in session.items if (ask := _measured_of(item, "perf_judgement")) is not None]
+    compared = [ask for item in session.items if (ask := _measured_of(item, "perf_compare")) is not None]
     try:
         benchmarks.check(config)
         config.stash[CAMPAIGN].measure(asks, gated, compared)
@@ -116,7 +138,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         raise pytest.UsageError(str(error)) from error
     from perfsuite.plugin.properties import tell_items
 
-    tell_items(config.stash[CAMPAIGN], [(item, ask) for item in items if (ask := _ask_of(item, *MEASURED)) is not None])
+    asking = [(item, ask) for item in session.items if (ask := _measured_of(item, *MEASURED)) is not None]
+    tell_items(config.stash[CAMPAIGN], asking)
 
 
 def _ask_of(item: pytest.Item, *fixtures: str) -> "Ask | None":
@@ -137,6 +160,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     from perfsuite.plugin.reports import write_reports
 
     campaign = session.config.stash[CAMPAIGN]
+    if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and campaign.portion and campaign.portion.cells:
+        session.exitstatus = pytest.ExitCode.OK  # other shards have them
     if session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = _exit_status(campaign)
     write_reports(campaign)

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 from perfsuite.core.baseline import Baseline
 from perfsuite.core.errors import OptionError
+from perfsuite.core.matrix import Cell
+from perfsuite.core.suite import Gates
 from perfsuite.plugin import commands
 from perfsuite.plugin.campaign import Campaign
 from perfsuite.plugin.paths import SUMMARY_VARIABLE, summary_path, summary_trouble
@@ -51,12 +53,26 @@ def run_of(campaign: Campaign) -> Run:
         command=shlex.join(["pytest", *argv]),
         reproduce=partial(commands.reproduce, argv),
         save=partial(commands.save, argv),
+        gates=_gates(campaign),
+        portion=campaign.portion,
     )
+
+
+def _gates(campaign: Campaign) -> dict[Cell, tuple[Gates, ...]]:
+    """By what each test judges each cell."""
+    asks = campaign.bench.gated
+    found = [(ask.cell, Gates(tolerances=dict(ask.tolerances), resources=dict(ask.resources))) for ask in asks]
+    return {cell: tuple(own for other, own in found if other == cell) for cell, _ in found}
+
+
+def is_empty_shard(campaign: Campaign) -> bool:
+    """Whether there is nothing to measure because other shards measure it, which is a result, too."""
+    return campaign.portion is not None and not campaign.portion.own
 
 
 def write_reports(campaign: Campaign) -> None:
     """Every report that was asked for."""
-    if not campaign.cells:
+    if not campaign.cells and not is_empty_shard(campaign):
         return
     for name, path in campaign.settings.reports.items():
         option = FLAGS[name].option

@@ -23,11 +23,13 @@ from perfsuite.core.options import (
     parse_tolerances,
 )
 from perfsuite.core.recording import ENVIRONMENT_KEYS
+from perfsuite.core.shard import Shard
 from perfsuite.core.throughput import parse_objectives
 from perfsuite.core.units import parse_duration
 from perfsuite.core.workload import ModelSpec, SamplingParams
 from perfsuite.plugin.paths import report_paths
 from perfsuite.plugin.reader import FLAGS, Reader
+from perfsuite.plugin.shard_settings import read_shard
 from perfsuite.plugin.twin_settings import TwinSettings, in_arms, read_twin
 from perfsuite.strategies import references, resolve
 
@@ -61,6 +63,7 @@ class Settings:
     update_noise: bool
     selftest: bool
     twin: TwinSettings
+    shard: Shard | None = None
 
     def reference(self, strategy: str) -> str:
         """'module:Class' of a strategy's name; a reference stays itself."""
@@ -91,6 +94,7 @@ def read_settings(config: pytest.Config) -> Settings:
         update_noise=reader.switch("update_noise") and not save_baseline,
         selftest=_selftest(reader, save_baseline),
         twin=twin,
+        shard=read_shard(reader),
     )
 
 

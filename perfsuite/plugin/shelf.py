@@ -1,6 +1,7 @@
 """Owns the baselines of one run: read once the device is known, judged by, and replaced by --save-baseline alone."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,11 +30,16 @@ class Saved:
 
 
 class Shelf:
-    """What is stored of the cells of a run, what was saved, and what could not be."""
+    """What is stored of the cells of a run, what was saved, and what could not be.
+
+    `measured_elsewhere` are the ids of cells that other shards of the run measure.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._store = BaselineStore(directory)
         self._found: dict[Cell, Baseline | BaselineError | None] = {}
+        self._elsewhere: dict[Cell, Baseline] = {}
+        self.measured_elsewhere: frozenset[str] = frozenset()
         self.saved: list[Saved] = []
         self.updated: list[Cell] = []
         self.not_updated: dict[Cell, str] = {}
@@ -60,15 +66,37 @@ class Shelf:
     def usable(self) -> tuple[Baseline, ...]:
         return tuple(found for found in self._found.values() if isinstance(found, Baseline))
 
+    def load_elsewhere(self, cells: Iterable[Cell], recordings: Recordings) -> None:
+        """Read, as far as they are here, the baselines of cells that other shards of the run measure.
+
+        Their device is taken to be that of this shard's recordings, of the same strategy where there are any.
+        """
+        made = [recording for own in recordings.values() for recording in own if recording.environment.must_agree]
+        places = {recording.cell.strategy: recording.environment for recording in made[::-1]}
+        for cell in dict.fromkeys(cells) if made else ():
+            with suppress(BaselineError):  # whoever judges by it says so
+                stored = self._store.load(cell, places.get(cell.strategy, made[0].environment))
+                self._elsewhere.update({cell: stored} if stored else {})
+
+    def elsewhere_of(self, cell: Cell) -> tuple[Recording, ...]:
+        """The stored sessions of a cell that another shard measures, none where there is no baseline."""
+        stored = self._elsewhere.get(cell)
+        return stored.recordings if stored else ()
+
+    @property
+    def of_suite(self) -> tuple[Baseline, ...]:
+        """The baselines of this run's cells, then those of other shards."""
+        return (*self.usable, *self._elsewhere.values())
+
     def other_devices(self, cell: Cell) -> tuple[str, ...]:
         """Devices that have a baseline of this cell."""
         return self._store.devices_with(cell)
 
     def not_measured(self, recordings: Recordings) -> tuple[str, ...]:
-        """Ids of the cells stored for these devices, strategies and models that this run did not ask for."""
+        """Ids of the cells stored for these devices, strategies and models that no shard of this run asks for."""
         places = {recording.environment.key: recording.environment for own in recordings.values() for recording in own}
         stored = {cell_id for place in places.values() for cell_id in self._store.cells_for(place)}
-        asked = {cell.id for cell in recordings}
+        asked = {cell.id for cell in recordings} | self.measured_elsewhere
         arms = {cell_id.rpartition("/")[0] for cell_id in asked}
         return tuple(sorted(cell_id for cell_id in stored - asked if cell_id.rpartition("/")[0] in arms))
 

@@ -8,7 +8,7 @@ from perfsuite.core.observations import observe
 from perfsuite.core.suspicion import suspicion
 from perfsuite.plugin import commands
 from perfsuite.plugin.campaign import Campaign
-from perfsuite.plugin.reports import attempt, is_github, run_of
+from perfsuite.plugin.reports import attempt, is_empty_shard, is_github, run_of
 from perfsuite.report import terminal
 from perfsuite.report.annotations import annotations
 from perfsuite.report.calibration import calibration
@@ -20,6 +20,7 @@ from perfsuite.report.observations import observations
 from perfsuite.report.passages import passages
 from perfsuite.report.sampling import sampling
 from perfsuite.report.selftest import selftest
+from perfsuite.report.shards import shard_line
 from perfsuite.report.throughput import throughput
 from perfsuite.report.twin import twin_table
 from perfsuite.report.verdicts import Commands
@@ -35,7 +36,7 @@ def write_summary(reporter: "TerminalReporter", campaign: Campaign) -> None:
 
     A part that cannot be made is a line in its place: the other parts and the run's exit status stand.
     """
-    if not campaign.cells:
+    if not campaign.cells and not is_empty_shard(campaign):
         return
     reporter.section("perfsuite", "=")
     is_brief = reporter.config.getoption("verbose", default=0) < 0
@@ -69,6 +70,7 @@ def _parts(campaign: Campaign, is_brief: bool) -> list[Part]:
     return [
         *([] if is_brief else before),
         *said,
+        lambda: _portion_lines(campaign),
         *([] if is_brief else behind),
         lambda: _note_lines(campaign, is_brief),
     ]
@@ -102,6 +104,15 @@ def _annotations(campaign: Campaign) -> tuple[str, ...]:
         return ()
     found, _ = attempt(lambda: annotations(run_of(campaign), campaign.places))
     return found or ()
+
+
+def _portion_lines(campaign: Campaign) -> list[Line]:
+    """That the verdicts of a shard are not the last word."""
+    portion = campaign.portion
+    if portion is None:
+        return []
+    is_judged = bool(campaign.bench.gated) and not campaign.options.save_baseline
+    return [Line(shard_line(portion, is_judged=is_judged), "bold")]
 
 
 def _write(reporter: "TerminalReporter", lines: Iterable[Line]) -> None:

@@ -12,6 +12,7 @@ from perfsuite.core.matrix import Cell
 from perfsuite.core.options import Options
 from perfsuite.core.recording import Recording
 from perfsuite.core.resources import RESOURCES
+from perfsuite.core.suite import Gates
 from perfsuite.core.summary import Summary
 from perfsuite.core.throughput import goodput_of, throughput_of
 from perfsuite.core.validity import problems
@@ -21,11 +22,11 @@ from perfsuite.report.rows import pooled
 from perfsuite.report.run import Run
 from perfsuite.report.twin import Row
 
-SCHEMA = 6
-"""Number of the report's layout; report.schema.json describes it. 5 lacked `command`, `environments` and `unavailable`,
-in cells `baseline`, `problems`, `reproduce`, `throughput`, `goodput` and `twin`, and the times of requests in samples;
-4 `used` and `findings` in cells and `monitoring` in recordings, 3 `drifts` in cells, 2 `roofline` in cells and
-recordings."""
+SCHEMA = 7
+"""Number of the report's layout; report.schema.json describes it. 6 lacked `shard`, in cells `gates`, `save` and
+`stored`; 5 `command`, `environments` and `unavailable`, in cells `baseline`, `problems`, `reproduce`, `throughput`,
+`goodput` and `twin`, and the times of requests in samples; 4 `used` and `findings` in cells and `monitoring` in
+recordings, 3 `drifts` in cells, 2 `roofline` in cells and recordings."""
 
 
 def document(
@@ -61,7 +62,8 @@ def report(run: Run) -> dict[str, Any]:
     `used` is memory (bytes), energy (joules per token) and throughput (tokens per second) of each session that knows
     it, `findings` what disturbed the machine, `problems` why a recording may not be believed. `drifts` are warnings and
     no part of a verdict. `twin` is by metric what was found in turns: the verdict (levels in nanoseconds, ratio less
-    one), the arm bias, how many pairs.
+    one), the arm bias, how many pairs. `gates` are the tolerances of each test that judges the cell. `shard` says what
+    this is of a run that shards share, null of a whole run; then `stored` is the cell's whole baseline.
     """
     return {
         "schema": SCHEMA,
@@ -70,6 +72,7 @@ def report(run: Run) -> dict[str, Any]:
         "options": _options(run.options),
         "environments": [encode(environment) for environment in run.environments],
         "unavailable": {cell.id: reason for cell, reason in run.unavailable.items()},
+        "shard": None if run.portion is None else encode(run.portion),
         "notes": list(run.notes),
         "cells": [_cell(cell, run) for cell in run.cells],
     }
@@ -90,7 +93,9 @@ def _cell(cell: Cell, run: Run) -> dict[str, Any]:
         "summaries": encode(summaries),
         "roofline": _roofline(own, summaries),
         "verdicts": [encode(verdict) for judged in run.judgements if judged.cell == cell for verdict in judged.all],
+        "gates": [encoded_gates(gates) for gates in run.gates.get(cell, ())],
         "baseline": _baseline(cell, run),
+        "stored": _stored(cell, run),
         "throughput": encode(throughput_of(own)),
         "goodput": encode(goodput_of(own, run.options.objectives)),
         "used": {name: resource.values(own) for name, resource in RESOURCES.items()},
@@ -103,10 +108,23 @@ def _cell(cell: Cell, run: Run) -> dict[str, Any]:
         "problems": [
             {"session": recording.session, "problem": problem} for recording in own for problem in problems(recording)
         ],
-        "drifts": [_drift(drift) for drift in run.drifts if drift.cell == cell],
+        "drifts": [encoded_drift(drift) for drift in run.drifts if drift.cell == cell],
         "twin": {row.verdict.metric: _twin(row) for row in run.twin if row.cell == cell},
         "reproduce": run.reproduce(cell),
+        "save": run.save(cell),
     }
+
+
+def encoded_gates(gates: Gates) -> dict[str, Any]:
+    """Tolerances under the metrics' keys, as people write them."""
+    tolerances = {metric.key: value for metric, value in gates.tolerances.items()}
+    return {"tolerances": tolerances, "resources": dict(gates.resources)}
+
+
+def _stored(cell: Cell, run: Run) -> dict[str, Any] | None:
+    """Of a shard the whole baseline, because its cells are judged once more with all others."""
+    baseline = run.baselines.get(cell) if run.portion and not run.options.save_baseline else None
+    return None if baseline is None else encode(baseline)
 
 
 def _baseline(cell: Cell, run: Run) -> dict[str, Any] | None:
@@ -123,7 +141,7 @@ def _baseline(cell: Cell, run: Run) -> dict[str, Any] | None:
     }
 
 
-def _drift(drift: Drift) -> dict[str, Any]:
+def encoded_drift(drift: Drift) -> dict[str, Any]:
     """Its cell stands around it."""
     return {name: value for name, value in encode(drift).items() if name != "cell"}
 

@@ -11,6 +11,7 @@ from perfsuite.report.headings import counted
 from perfsuite.report.marks import MARKS
 from perfsuite.report.rows import Row, rows_of
 from perfsuite.report.run import SEVERITY, Run, excess
+from perfsuite.report.shards import shard_line
 from perfsuite.report.verdict_words import interval_text, label, level, sizes, why
 
 MOST_BYTES = 1_000_000
@@ -64,6 +65,8 @@ def _heading(run: Run) -> Iterator[str]:
     yield ""
     devices = dict.fromkeys(environment.device for environment in run.environments)
     yield f"{_escaped(' and '.join(devices))} · {counted(len(run.cells), 'cell')}"
+    if run.portion:
+        yield from ("", _escaped(shard_line(run.portion, is_judged=bool(run.judgements))))
     if run.command:
         yield from ("", f"`{run.command}`")
 

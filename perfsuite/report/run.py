@@ -9,6 +9,8 @@ from perfsuite.core.drift import Drift
 from perfsuite.core.matrix import Cell
 from perfsuite.core.options import Options
 from perfsuite.core.recording import Environment, Recording
+from perfsuite.core.shard import Portion
+from perfsuite.core.suite import Gates
 from perfsuite.core.verdict import Judgement, Outcome, Verdict
 from perfsuite.report.rows import RecordingsByCell
 from perfsuite.report.twin import Row
@@ -28,6 +30,7 @@ class Run:
 
     `twin` is what was found in turns. `unavailable` says of cells why they could not be measured. `command` is the
     run's own command line, `reproduce` and `save` make those that measure one cell again and that store its baseline.
+    `gates` are what each test judged a cell by, `portion` is what this was of a run that shards share.
     """
 
     options: Options
@@ -41,6 +44,8 @@ class Run:
     command: str = ""
     reproduce: Callable[[Cell], str] = _no_command
     save: Callable[[Cell], str] = _no_command
+    gates: Mapping[Cell, tuple[Gates, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    portion: Portion | None = None
 
     @property
     def cells(self) -> tuple[Cell, ...]:

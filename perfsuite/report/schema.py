@@ -17,6 +17,7 @@ from perfsuite.core.recording import Environment, Recording
 from perfsuite.core.resources import RESOURCES
 from perfsuite.core.roofline import Roofline
 from perfsuite.core.schema import Definitions, Schema, closed
+from perfsuite.core.shard import Portion
 from perfsuite.core.summary import Summary
 from perfsuite.core.throughput import Goodput, Throughput
 from perfsuite.core.twin import Bias
@@ -37,6 +38,7 @@ def report_schema() -> dict[str, Any]:
             "options": _told(types.of(Options), "what the run was asked to do, tolerances by the keys of metrics"),
             "environments": _told(_list(types.of(Environment)), "where the recordings were made, each once"),
             "unavailable": _told(_strings(), "why cells could not be measured, by id"),
+            "shard": _told(_nullable(types.of(Portion)), "null if this is a whole run"),
             "notes": _told(_list({"type": "string"}), "what else the run had to say, a line each"),
             "cells": _list({"$ref": "#/$defs/ReportedCell"}),
         }
@@ -61,7 +63,9 @@ def _cell(types: Definitions) -> Schema:
             "summaries": _told(series, "by series, over the samples of all sessions, in nanoseconds"),
             "roofline": _nullable(_roofline(types)),
             "verdicts": _list(types.of(Verdict)),
+            "gates": _told(_list(_gates()), "tolerances, fractions, of each test that judges the cell"),
             "baseline": _nullable(_baseline(types)),
+            "stored": _told(_nullable(types.of(Baseline)), "of a shard, the whole baseline, to judge anew"),
             "throughput": _told(_nullable(types.of(Throughput)), "output tokens a second over the measured span"),
             "goodput": _told(_nullable(types.of(Goodput)), "requests that kept to --perf-goodput"),
             "used": closed({name: _list({"type": "number"}) for name in RESOURCES}),
@@ -70,6 +74,7 @@ def _cell(types: Definitions) -> Schema:
             "drifts": _told(_list(_without(types, Drift, "cell")), "levels that drifted over the stored history"),
             "twin": {"type": "object", "additionalProperties": _told(_twin(types), "found in turns, by metric")},
             "reproduce": _told({"type": "string"}, "command that measures this cell again; empty if it is not known"),
+            "save": _told({"type": "string"}, "command that records this cell's baseline; empty if it is not known"),
         }
     )
 
@@ -85,6 +90,10 @@ def _roofline(types: Definitions) -> Schema:
 def _baseline(types: Definitions) -> Schema:
     kept = {name: types.of(hints(Baseline)[name]) for name in ("commit", "saved_at", "modes")}
     return closed({**kept, "sessions": {"type": "integer"}, "environment": types.of(Environment)})
+
+
+def _gates() -> Schema:
+    return closed({"tolerances": NUMBERS, "resources": NUMBERS})
 
 
 def _twin(types: Definitions) -> Schema:

@@ -7,7 +7,7 @@ from statistics import median
 from perfsuite.core.entry import STARTUP
 from perfsuite.core.metrics import parse_metric
 from perfsuite.core.resources import RESOURCES
-from perfsuite.core.trend import Point, Step
+from perfsuite.core.trend import LEAST_RUNS, NEEDED_GAIN, Point, Step
 from perfsuite.core.units import format_change, format_ms, format_seconds
 from perfsuite.report.headings import counted
 from perfsuite.report.layout import Column, Line, table
@@ -83,16 +83,16 @@ def _height(level: float, low: float, high: float) -> int:
 
 
 def _step(step: Step, points: Sequence[Point]) -> Line:
-    """'another level since 2026-…Z, commit abc (run 9 of 16): +4.8 %, chance 0.02 %; torch 2.11 -> 2.13'."""
+    """'another level since 2026-…Z, commit abc (run 9 of 16): +4.8 %, evidence 41; torch 2.11 -> 2.13'."""
     point = points[step.at]
     where = f"another level since {point.started_at}, commit {_commit(point)} (run {step.at + 1} of {len(points)})"
-    told = f"{where}: {format_change(step.change)}, chance {100 * step.chance:.2g} %"
+    told = f"{where}: {format_change(step.change)}, evidence {step.gain:.0f} ({NEEDED_GAIN:g} is needed)"
     return Line("; ".join((told, *step.differing)), "yellow" if step.change > 0 else "green")
 
 
 def _nothing(points: Sequence[Point]) -> str:
-    if len(points) < 2 * 3:
-        return f"no change of level can be seen in fewer than 6 runs, there are {len(points)}"
+    if len(points) < LEAST_RUNS:
+        return f"no change of level can be seen in fewer than {LEAST_RUNS} runs, there are {len(points)}"
     return "no change of level"
 
 

@@ -16,8 +16,9 @@ from perfsuite.report.markdown import markdown
 from perfsuite.report.openmetrics import openmetrics
 from perfsuite.report.properties import properties
 from perfsuite.report.run import Run
+from perfsuite.report.terminal import saved
 from perfsuite.report.verdicts import Commands, verdicts
-from tests.builders import make_cell, make_recording, make_verdict
+from tests.builders import make_baseline, make_cell, make_recording, make_verdict
 
 ROOT = Path(__file__).parents[2]
 REPORTS, README = ROOT / "docs" / "reports.md", ROOT / "README.md"
@@ -73,6 +74,17 @@ def first_regression() -> str:
     return "\n".join(line.text for line in lines).strip()
 
 
+def first_baseline() -> str:
+    """The lines of a run that saved a baseline, with the levels that the regression is told by."""
+    levels = {name: before for name, (before, *_) in FIRST_REGRESSION.items()}
+    lines = []
+    for cell, factor in ((FIRST, 1.0), (make_cell(prompt=100, output=16), 1.37)):
+        ttft, tpot = factor * levels["ttft.p50"], levels["tpot.p50"]
+        own = [make_recording(cell, session=s, n=60, decode=10, ttft_ms=ttft, tpot_ms=tpot) for s in range(3)]
+        lines.append(saved(None, make_baseline(*own)))
+    return "\n".join(lines)
+
+
 def quotes() -> dict[str, str]:
     """The quotes of docs/reports.md by their names on the page."""
     whole = run()
@@ -93,7 +105,7 @@ def quotes() -> dict[str, str]:
 
 def pages() -> dict[Path, dict[str, str]]:
     """The quotes of every page."""
-    return {REPORTS: quotes(), README: {"first regression": first_regression()}}
+    return {REPORTS: quotes(), README: {"first baseline": first_baseline(), "first regression": first_regression()}}
 
 
 def filled(path: Path) -> str:

@@ -7,8 +7,9 @@ import pytest
 from perfsuite.core.options import MeasureOptions
 from perfsuite.core.workload import ModelFacts
 from perfsuite.measure import environment, nvml
-from perfsuite.measure.environment import collect, commit_of, host_name, host_peak_bytes
+from perfsuite.measure.environment import code_without, collect, commit_of, host_name, host_peak_bytes
 from tests.builders import make_environment
+from tests.repository import Repository
 
 
 def facts(device: str) -> ModelFacts:
@@ -118,3 +119,26 @@ def test_a_setting_is_compared_where_both_sides_know_it(there: str | None, here:
     phrases = ("power limit: '700 W' there, '500 W' here",) if differs else ()
     assert sides[0].differences(sides[1]) == phrases
     assert sides[0].differences(sides[1], ignore=frozenset({"power limit"})) == ()
+
+
+def test_code_is_the_same_whatever_became_of_the_baselines(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "repository")
+    baselines = repository.folder / "baselines"
+    baselines.mkdir()
+    (baselines / "p10.json").write_text("{}")
+    commit = repository.commit("a model", model_py="a = 1\n")
+    assert code_without(repository.folder, baselines) == commit
+    (baselines / "p10.json").write_text("[]")
+    assert code_without(repository.folder, baselines) == commit
+    repository.write(model_py="a = 2\n")
+    changed = code_without(repository.folder, baselines)
+    assert changed.startswith(f"{commit} ")
+    repository.write(model_py="a = 3\n")
+    assert code_without(repository.folder, baselines) != changed
+
+
+def test_code_is_told_where_the_baselines_lie_outside_and_unknown_without_a_repository(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "repository")
+    commit = repository.commit("a model", model_py="a = 1\n")
+    assert code_without(repository.folder, tmp_path / "baselines") == commit
+    assert code_without(tmp_path, tmp_path / "baselines") == "unknown"

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -63,6 +64,23 @@ def test_percentiles_and_other_metrics_are_beside_the_benchmark(run: Run, projec
     assert info["verdicts"]["ttft.p50"] == "passed"
 
 
+def test_every_recording_is_seen_by_itself_in_the_benchmark_of_its_cell(run: Run, project: pytest.Pytester) -> None:
+    """Sessions of a cell follow each other in `data`; their number may differ from run to run, names may not."""
+    assert run("--save-baseline", "--perf-sessions=3", "--benchmark-json=b.json", "--perf-json=p.json").ret == 0
+    found = benchmarks(project.path / "b.json")
+    assert set(found) == NAMES
+    for cell in json.loads((project.path / "p.json").read_text())["cells"]:
+        for series in ("ttft", "tpot", "e2e"):
+            benchmark = found[f"perfsuite::{series}[{cell['id']}]"]
+            shown, data = benchmark["extra_info"]["recordings"], benchmark["stats"]["data"]
+            assert [each["session"] for each in shown] == [each["session"] for each in cell["recordings"]] == [0, 1, 2]
+            assert [each["started_at"] for each in shown] == [each["started_at"] for each in cell["recordings"]]
+            assert sum(each["rounds"] for each in shown) == benchmark["stats"]["rounds"] == len(data)
+            for each in shown:
+                own, data = data[: each["rounds"]], data[each["rounds"] :]
+                assert each[f"{series}_ms.p50"] == pytest.approx(1000 * median(own), rel=1e-3)
+
+
 def test_nothing_is_measured_twice(run: Run, project: pytest.Pytester) -> None:
     run("--perf", "--benchmark-json=b.json")
     (folder,) = (project.path / ".perfsuite" / "runs").iterdir()
@@ -70,12 +88,15 @@ def test_nothing_is_measured_twice(run: Run, project: pytest.Pytester) -> None:
 
 
 def test_what_is_read_by_continuous_benchmarking_services_is_there(run: Run, project: pytest.Pytester) -> None:
-    """github-action-benchmark reads fullname and stats.ops, .mean, .stddev, .rounds; Bencher reads fullname and
-    stats.median, .iqr, or .mean, .stddev, and wants machine_info and commit_info to be objects.
+    """github-action-benchmark (src/extract.ts at 04dcc2c41a0a) reads fullname and stats.ops, .mean, .stddev, .rounds,
+    and refuses a file without benchmarks. Bencher (adapters/python/pytest.rs at 0b66275369bb) reads fullname, 1 to 1024
+    characters, and stats.median, .iqr, or .mean, .stddev, numbers of seconds; it wants machine_info and commit_info to
+    be objects. Both were run by hand over such a file.
     """
     run("--perf", "--benchmark-json=b.json")
     document = json.loads((project.path / "b.json").read_text())
     assert all(isinstance(document[name], dict) for name in ("machine_info", "commit_info"))
+    assert len(document["benchmarks"]) == len(NAMES)
     for each in document["benchmarks"]:
         stats = each["stats"]
         assert all(isinstance(stats[name], float) for name in ("mean", "stddev", "median", "iqr", "ops"))

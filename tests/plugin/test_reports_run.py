@@ -1,6 +1,10 @@
 """Reports of a run for people, CI and other tools, and what must not go wrong with them."""
 
 import json
+import re
+import shlex
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from importlib.resources import files
 from pathlib import Path
@@ -191,6 +195,29 @@ def test_quiet_leaves_the_verdict_lines_and_no_commands(run: Run) -> None:
     result.stdout.fnmatch_lines(["fake/tiny/p?0-o4: TTFT P50 regressed *", "perfsuite: 12 gates: *"])
     for words in ("*reproduce: *", "*if it is intended*", "*TTFT, ms*", "sampling of*", "report written to *"):
         result.stdout.no_fnmatch_line(words)
+
+
+def test_the_commands_of_a_red_cell_run_as_they_are_printed(run: Run, project: pytest.Pytester) -> None:
+    """The first measures that cell alone and is red again, the second records its baseline alone."""
+    run("--save-baseline")
+    told = run("--perf", SLOW, "--perf-json=out/report.json").stdout.str()
+    commands = dict(re.findall(r"^  (reproduce|if it is intended): (pytest .*)$", told, re.MULTILINE))
+    cell = re.search(r"\[(fake/tiny/p\d+-o4)'", commands["reproduce"])[1]  # type: ignore[index]
+
+    def paste(command: str) -> subprocess.CompletedProcess[str]:
+        """As a shell reads it, with the pytest that runs these tests."""
+        words = shlex.split(command)
+        return subprocess.run(
+            [sys.executable, "-m", *words], cwd=project.path, capture_output=True, text=True, check=False
+        )
+
+    again = paste(commands["reproduce"])
+    assert again.returncode == 1
+    assert f"{cell}: TTFT P50 regressed" in again.stdout
+    assert set(re.findall(r"fake/tiny/p\d+-o4(?=: )", again.stdout)) == {cell}
+    saved = paste(commands["if it is intended"])
+    assert saved.returncode == 0
+    assert re.findall(r"^(\S+): saved 8 sessions", saved.stdout, re.MULTILINE) == [cell]
 
 
 def test_a_green_run_prints_its_numbers(run: Run) -> None:

@@ -15,15 +15,16 @@ def test_a_trend_has_a_line_a_run_and_says_that_few_runs_show_no_change() -> Non
     lines = texts("ttft.p50", series(DOTS), ())
     assert lines[0] == "eager/tiny/p10-o4 on h100: TTFT P50, 4 runs, 4 sessions"
     assert lines[6].split() == ["2026-01-01T00:03:00Z", "abc", "1", "49.0", "ms", "+22.5", "%"]
-    assert lines[-1] == "no change of level can be seen in fewer than 6 runs, there are 4"
+    assert lines[-1] == "no change of level can be seen in fewer than 8 runs, there are 4"
 
 
 def test_a_change_is_told_with_its_size_and_what_else_changed() -> None:
-    step = Step(at=3, change=0.225, chance=0.00025, differing=("torch 2.11 -> 2.13",))
+    step = Step(at=3, change=0.225, gain=40.8, differing=("torch 2.11 -> 2.13",))
     lines = texts("ttft.p50", series(DOTS), (step,))
     assert lines[6].endswith("+22.5 %  <- another level")
     assert lines[-1] == (
-        "another level since 2026-01-01T00:03:00Z, commit abc (run 4 of 4): +22.5 %, chance 0.025 %; torch 2.11 -> 2.13"
+        "another level since 2026-01-01T00:03:00Z, commit abc (run 4 of 4): "
+        "+22.5 %, evidence 41 (10 is needed); torch 2.11 -> 2.13"
     )
 
 

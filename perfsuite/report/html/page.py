@@ -17,6 +17,7 @@ from perfsuite.report.layout import Line
 from perfsuite.report.passages import passages
 from perfsuite.report.rows import Row, grouped, rows_of, shape
 from perfsuite.report.run import Run
+from perfsuite.report.shards import shard_line
 from perfsuite.report.tables import row_tables
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -63,6 +64,8 @@ def _header(run: Run, rows: list[Row]) -> Iterator[Markup]:
         badges = [tag("li", badge(outcome), f" {counts[outcome]}") for outcome in Outcome if counts[outcome]]
         yield tag("ul", *badges, class_="counts")
     yield tag("p", _where(run), class_="quiet")
+    if run.portion:
+        yield tag("p", shard_line(run.portion, is_judged=bool(run.judgements)))
     yield from (tag("p", line.text, class_="loud") for line in slowdown_lines(rows))
     if run.command:
         yield tag("pre", tag("code", run.command), tabindex="0")

@@ -67,6 +67,17 @@ def test_the_page_is_well_formed_and_its_links_lead_somewhere() -> None:
     assert {link.removeprefix("#") for link in found.links} <= set(found.ids)
 
 
+def test_the_page_begins_with_a_list_of_its_parts_in_their_order() -> None:
+    text = whole()
+    listed = re.findall(r'<li><a href="#(\w+)">([^<]+)</a></li>', text[text.index("<nav") : text.index("</nav>")])
+    sections = re.findall(r'<section id="(\w+)"><h2>([^<]+)</h2>', text)
+    assert listed == sections
+    assert [name for name, _ in listed] == [
+        *("verdicts", "strategies", "lengths", "cells", "environment", "text", "tables"),
+    ]
+    assert text.index("<nav") < text.index("<main")
+
+
 def test_the_page_needs_no_network_and_no_script() -> None:
     found = checked(whole())
     assert not {"script", "link", "img", "iframe"} & set(found.names)
