@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from perfsuite.core.errors import OptionError
 from perfsuite.fleet import cores
-from perfsuite.fleet.gpus import ORDER, VISIBLE, Gpu, gpus
+from perfsuite.fleet.gpus import BY_PLACE, ORDER, VISIBLE, Gpu, gpus
 from perfsuite.fleet.place import Seat
 
 OPTION = "--perf-devices"
@@ -76,7 +76,7 @@ def _of_gpus(chosen: Sequence[Gpu], each: int) -> tuple[Seat, ...]:
         raise OptionError(f"{OPTION}: sessions need {each} GPUs each, and {len(chosen)} are named; name a multiple")
     groups = [tuple(chosen[at : at + each]) for at in range(0, len(chosen), each)]
     own = cores.shares([group[0].node for group in groups], cores.allowed())
-    order = os.environ.get(ORDER, "PCI_BUS_ID")
+    order = os.environ.get(ORDER, BY_PLACE)
     return tuple(
         Seat(
             name=",".join(f"cuda:{gpu.index}" for gpu in group),

@@ -12,6 +12,8 @@ from perfsuite.core.recording import SETTINGS_THAT_MUST_AGREE
 from perfsuite.measure import nvml
 
 VISIBLE, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
+BY_PLACE = "PCI_BUS_ID"
+"""The order of CUDA in which its numbers are those of the driver."""
 PCI = Path("/sys/bus/pci/devices")
 
 
@@ -30,19 +32,19 @@ class Gpu:
     settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
 
-def gpus() -> tuple[Gpu, ...]:
-    """All that CUDA may see, none without a driver."""
+def gpus(*, of_the_host: bool = False) -> tuple[Gpu, ...]:
+    """All that CUDA may see here, or all `of_the_host` whoever may see them; none without a driver."""
+    named = None if of_the_host else os.environ.get(VISIBLE)
     found: list[Gpu] = []
     with suppress(nvml.NvmlError), nvml.opened_library() as library:
-        for index, name in enumerate(_names(library)):
+        for index, name in enumerate(_names(library, named)):
             with suppress(library.NVMLError):
                 found.append(_gpu(library, index, name))
     return tuple(found)
 
 
-def _names(library: Any) -> list[str]:
+def _names(library: Any, visible: str | None) -> list[str]:
     """By number or identifier, as CUDA_VISIBLE_DEVICES says; without it all by number."""
-    visible = os.environ.get(VISIBLE)
     if visible is not None:
         return [part.strip() for part in visible.split(",") if part.strip()]
     try:

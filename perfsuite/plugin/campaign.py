@@ -160,10 +160,13 @@ class Campaign:
         interleave = OFF if is_apart else self.settings.interleave
         rounds = Rounds(interleave, lambda cell: bool(self.shelf.other_devices(cell)))
         fleet = Fleet(self.settings, self._display, self.shelf.past)
-        self._sessions = Sessions(
-            self.settings, self._display, cells, self.argv, self._workloads_beside, rounds=rounds, fleet=fleet
-        )
-        self._measure_to_the_end(self._sessions)
+        try:
+            self._sessions = Sessions(
+                self.settings, self._display, cells, self.argv, self._workloads_beside, rounds=rounds, fleet=fleet
+            )
+            self._measure_to_the_end(self._sessions)
+        finally:
+            fleet.close()
         if self.settings.twin.confirm:
             self._confirm()
         if self.settings.selftest:

@@ -46,8 +46,15 @@ VALUES = (
         "devices",
         "",
         "deal the sessions to these GPUs, one session a GPU at a time: '0,1' or 'all'; or to groups of cores: "
-        "'cpu:0,cpu:1'",
+        "'cpu:0,cpu:1'; with --perf-cluster the product to measure on",
         "LIST",
+    ),
+    Flag(
+        "cluster",
+        "",
+        "run the sessions on the nodes of this Ray cluster (extra 'ray'): ray://HOST:PORT, or another address that Ray "
+        "takes",
+        "ADDRESS",
     ),
     Flag(
         "neighbours",

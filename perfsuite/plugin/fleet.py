@@ -8,6 +8,7 @@ from perfsuite.core.recording import Recording
 from perfsuite.fleet.dealing import Chain, Listener, deal
 from perfsuite.fleet.isolation import Isolation
 from perfsuite.fleet.place import LocalPlace, Place, Seat
+from perfsuite.fleet.ray_place import RayCluster
 from perfsuite.fleet.shares import cut, longest_first, spent_ns
 from perfsuite.plugin.course import Keeper, course
 from perfsuite.plugin.progress import ProgressDisplay
@@ -25,16 +26,20 @@ class Owner(Keeper, Listener, Protocol):
 
 
 class Fleet:
-    """The host as one place, unless the run names its devices."""
+    """The host as one place, unless the run names its devices or a cluster."""
 
     def __init__(self, settings: Settings, display: ProgressDisplay, past: Past) -> None:
-        seats = settings.fleet.seats or (Seat(),)
-        self._places: tuple[Place, ...] = tuple(map(LocalPlace, seats))
+        asked = settings.fleet
+        self._cluster = RayCluster(asked.cluster, asked.wanted) if asked.cluster else None
+        seats = asked.seats or (Seat(),)
+        self._places: tuple[Place, ...] = self._cluster.places if self._cluster else tuple(map(LocalPlace, seats))
         self._past = past
+        if self._cluster:
+            display.said(self._cluster.words)
         self._isolation = Isolation(
-            seats,
+            () if self._cluster else seats,
             settings.root / ".perfsuite" / "neighbours",
-            way=settings.fleet.neighbours,
+            way=asked.neighbours,
             tolerances=settings.options.gate.tolerances,
             say=display.said,
         )
@@ -42,6 +47,11 @@ class Fleet:
     @property
     def notes(self) -> tuple[str, ...]:
         return self._isolation.notes
+
+    def close(self) -> None:
+        """Let go of a cluster."""
+        if self._cluster:
+            self._cluster.close()
 
     @property
     def size(self) -> int:

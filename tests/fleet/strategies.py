@@ -66,6 +66,26 @@ def _is_at_work(pid: int) -> bool:
     return state not in "tTZX"
 
 
+FOLDER = "PERFSUITE_TEST_FOLDER"
+"""Names the folder of sessions.log and of the file that lets Patient ones go on; it travels to a cluster's nodes."""
+
+
+class Patient(Steady):
+    """Its first request waits until the file 'go' is there."""
+
+    def open(self, model: ModelSpec, workloads: tuple[Workload, ...]) -> Iterator[str]:
+        folder = Path(os.environ[FOLDER])
+        with (folder / LOG).open("a", encoding="utf-8") as file:
+            file.write(f"{os.getpid()} begins\n")
+        yield "load"
+        while not (folder / "go").exists():
+            time.sleep(0.05)
+
+
+class Impatient(Other):
+    """Answers at once, whatever the others wait for."""
+
+
 class Hangs(Logged):
     """Its requests are never answered."""
 
