@@ -82,6 +82,11 @@ class BaselineStore:
                 found.append(path)
         return found
 
+    def any_of(self, cell: Cell) -> Baseline | None:
+        """A baseline of `cell`, the newest of all environments; `None` if there is none."""
+        found = [_load(self._file(path.name, cell)) for path in self._subfolders()]
+        return max((each for each in found if each is not None), key=lambda each: each.saved_at, default=None)
+
     def devices_with(self, cell: Cell) -> tuple[str, ...]:
         """Names of the devices that have a baseline of `cell`; of a broken file the folder's name."""
         folders = (path.name for path in self._subfolders() if self._file(path.name, cell).is_file())

@@ -54,8 +54,7 @@ def _settings(device: str) -> dict[str, str]:
     """What somebody has set on the device: of a GPU what NVML tells, of a CPU its governor."""
     uuid = uuid_of(device)
     if uuid is None:
-        governor = _text(GOVERNOR)
-        return {"governor": governor} if governor and device == "cpu" else {}
+        return {"governor": governor()} if governor() and device == "cpu" else {}
     told: dict[str, str] = nvml.look(uuid, nvml.Device.settings) or {}
     total = nvml.look(uuid, nvml.Device.memory_total)
     return {**told, "uuid": uuid, **({"memory": format_bytes(total)} if total else {})}
@@ -99,7 +98,17 @@ def _device_name(device: str) -> str:
         import torch
 
         return torch.cuda.get_device_name(torch.device(device))
-    return f"{_cpu_name()}, {os.cpu_count()} cores" if device == "cpu" else device
+    return cpu_product() if device == "cpu" else device
+
+
+def cpu_product() -> str:
+    """The processor by its name, and how many cores the system has: 'AMD EPYC 7R13 Processor, 96 cores'."""
+    return f"{_cpu_name()}, {os.cpu_count()} cores"
+
+
+def governor() -> str:
+    """How the kernel chooses the processors' clock, '' where it does not tell."""
+    return _text(GOVERNOR)
 
 
 def _cpu_name() -> str:
@@ -127,15 +136,15 @@ def _noted(device: str) -> dict[str, str]:
     noted = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}",
-        "cpu": f"{_cpu_name()}, {os.cpu_count()} cores",
+        "cpu": cpu_product(),
         "container": _container(),
     }
     noted.update(installed_versions())
     if device.startswith("cuda"):
         noted["driver"] = nvml.driver_version()
         noted["cudnn"] = _cudnn()
-    if governor := _text(GOVERNOR):
-        noted["governor"] = governor
+    if governor():
+        noted["governor"] = governor()
     return noted
 
 

@@ -48,8 +48,14 @@ def end_group(leader: int) -> None:
     if sys.platform == "win32":
         os.kill(leader, signal.SIGTERM)
         return
-    with suppress(ProcessLookupError, PermissionError):  # it is gone, or a zombie on macOS
-        os.killpg(leader, signal.SIGKILL)
+    signal_group(leader, signal.SIGKILL)
+
+
+def signal_group(leader: int, which: signal.Signals) -> None:
+    """Send a signal to the group that a process leads, if it is still there."""
+    if sys.platform != "win32":
+        with suppress(ProcessLookupError, PermissionError):  # it is gone, or a zombie on macOS
+            os.killpg(leader, which)
 
 
 def _environment(pid: int) -> list[bytes]:

@@ -1,7 +1,6 @@
 """Owns the worker process as seen from the run: start it, follow its events, end it, and say how it ended."""
 
 import json
-import os
 import queue
 import signal
 import subprocess
@@ -17,12 +16,12 @@ from perfsuite.core.codec import decode, encode
 from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment, Recording
 from perfsuite.core.sampling_check import SamplingCheck
-from perfsuite.core.units import format_seconds, to_s
-from perfsuite.measure.family import MARK, end_group, end_marked, new_mark
+from perfsuite.core.units import to_s
+from perfsuite.measure.family import MARK, end_group, end_marked, new_mark, signal_group
+from perfsuite.measure.last_words import death, output
 from perfsuite.measure.recipe import OWN, Recipe
 from perfsuite.measure.session import Event, Progress, SessionJob
 
-LAST_OUTPUT_CHARACTERS, KEPT_OUTPUT_BYTES = 300, 65_536
 CLOSING_S = 30.0
 POLL_S = 0.5
 
@@ -49,9 +48,21 @@ class SessionEnd:
     output: str = ""
 
 
-def run_session(job: SessionJob, on_progress: Callable[[Progress], None], recipe: Recipe = OWN) -> SessionEnd:
-    """Run `job` in a fresh process and wait for it; whatever happens to the process, no process is left behind."""
-    with started(job, on_progress, recipe) as worker:
+class SessionStoppedError(Exception):
+    """The run asked for the end of a session before it had one."""
+
+
+def run_session(
+    job: SessionJob,
+    on_progress: Callable[[Progress], None],
+    recipe: Recipe = OWN,
+    stop: threading.Event | None = None,
+) -> SessionEnd:
+    """Run `job` in a fresh process and wait for it; whatever happens to the process, no process is left behind.
+
+    SessionStoppedError once `stop` is set.
+    """
+    with started(job, on_progress, recipe, stop) as worker:
         end = worker.follow()
     if end is None:
         raise RuntimeError("a session of its own waits for no turn")
@@ -59,10 +70,15 @@ def run_session(job: SessionJob, on_progress: Callable[[Progress], None], recipe
 
 
 @contextmanager
-def started(job: SessionJob, on_progress: Callable[[Progress], None], recipe: Recipe = OWN) -> Iterator["Worker"]:
-    """A fresh process at work on `job`; no process is left behind."""
+def started(
+    job: SessionJob,
+    on_progress: Callable[[Progress], None],
+    recipe: Recipe = OWN,
+    stop: threading.Event | None = None,
+) -> Iterator["Worker"]:
+    """A fresh process at work on `job`; no process is left behind. Following it ends when `stop` is set."""
     with tempfile.TemporaryFile() as log, _worker(job, log, recipe) as process:
-        yield Worker(job, process, log, on_progress)
+        yield Worker(job, process, log, on_progress, stop)
 
 
 class Worker:
@@ -74,22 +90,35 @@ class Worker:
         process: "subprocess.Popen[str]",
         log: IO[bytes],
         on_progress: Callable[[Progress], None],
+        stop: threading.Event | None = None,
     ) -> None:
         self._job, self._process, self._log, self._on_progress = job, process, log, on_progress
+        self._stop = stop or threading.Event()
         self._lines = _follow(process)
         self._environment: Environment | None = None
         self._lost: str | None = None
         self._measured: tuple[Recording, ...] = ()
         self._last = Progress(stage="start")
 
-    def give_turn(self) -> None:
-        """Let a worker that waits for its turn go on."""
-        _tell(self._process, "")
+    def give_turn(self, count: int = 1) -> None:
+        """Let a worker that waits for its turn go on, and as many times more as it is told."""
+        _tell(self._process, "\n" * (count - 1))
+
+    def hold(self) -> None:
+        """Stop the worker and its children where they are, until `go_on`."""
+        signal_group(self._process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        signal_group(self._process.pid, signal.SIGCONT)
 
     def follow(self) -> SessionEnd | None:
-        """How the session ended; `None` if it is waiting for its turn."""
+        """How the session ended; `None` if it is waiting for its turn.
+
+        SessionStoppedError if the run wants it to end.
+        """
         while True:
-            line = _next_line(self._lines, self._process, to_s(self._job.measure.silence_of(self._last.stage)))
+            patience_s = to_s(self._job.measure.silence_of(self._last.stage))
+            line = _next_line(self._lines, self._process, patience_s, self._stop)
             event = decode(Event, json.loads(line), where="worker event") if line else None
             if event is not None and event.waiting:
                 return None
@@ -106,15 +135,15 @@ class Worker:
         culprit = self._job.cells[self._last.cell] if self._last.cell is not None else None
         if event is not None:
             _let_close(self._process)
-            told = replace(_told_end(event, environment), output=_output(self._log) if event.broken else "")
+            told = replace(_told_end(event, environment), output=output(self._log) if event.broken else "")
             return replace(told, lost=lost, culprit=culprit) if lost else told
-        died = _death(self._process, self._log, self._last, self._job, hung)
-        output = _output(self._log)
+        died = death(self._process, self._log, self._last, self._job, hung)
+        written = output(self._log)
         if self._measured:
             unchecked = SamplingCheck(not_checked=died)
             kept = tuple(replace(recording, sampling=unchecked) for recording in self._measured)
-            return SessionEnd(recordings=kept, environment=environment, output=output)
-        return SessionEnd(died=died, lost=lost, environment=environment, culprit=culprit, output=output)
+            return SessionEnd(recordings=kept, environment=environment, output=written)
+        return SessionEnd(died=died, lost=lost, environment=environment, culprit=culprit, output=written)
 
 
 def _told_end(event: Event, environment: Environment | None) -> SessionEnd:
@@ -197,12 +226,16 @@ def _follow(process: "subprocess.Popen[str]") -> "queue.Queue[str]":
     return lines
 
 
-def _next_line(lines: "queue.Queue[str]", process: "subprocess.Popen[str]", timeout_s: float) -> str | None:
+def _next_line(
+    lines: "queue.Queue[str]", process: "subprocess.Popen[str]", timeout_s: float, stop: threading.Event
+) -> str | None:
     """The next line, '' at the end of the stream or of the process, `None` if nothing came in time.
 
     A process that ended counts even while a child of it still holds the stream open.
     """
     for _ in range(max(1, round(timeout_s / POLL_S))):
+        if stop.is_set():
+            raise SessionStoppedError
         has_ended = process.poll() is not None
         try:
             return lines.get(timeout=POLL_S)
@@ -210,26 +243,3 @@ def _next_line(lines: "queue.Queue[str]", process: "subprocess.Popen[str]", time
             if has_ended:
                 return ""
     return None
-
-
-def _death(process: "subprocess.Popen[str]", log: IO[bytes], last: Progress, job: SessionJob, hung: bool) -> str:
-    if hung:
-        silence_ns = job.measure.silence_of(last.stage)
-        cause = f"said nothing for {format_seconds(silence_ns)} (--perf-timeout) and was ended"
-    else:
-        code = process.wait()
-        cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    words = _last_words(log)
-    return f"the worker process {cause} during {last.stage!r}" + (f"; its last output: {words}" if words else "")
-
-
-def _output(log: IO[bytes]) -> str:
-    """The end of what the worker and its children have written."""
-    size = log.seek(0, os.SEEK_END)
-    log.seek(max(0, size - KEPT_OUTPUT_BYTES))
-    return log.read().decode(errors="replace")
-
-
-def _last_words(log: IO[bytes]) -> str:
-    lines = [line.strip() for line in _output(log).splitlines() if line.strip()]
-    return lines[-1][-LAST_OUTPUT_CHARACTERS:] if lines else ""

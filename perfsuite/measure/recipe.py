@@ -13,6 +13,8 @@ FIRST = "sys.path[0] = {home!r}"
 LAST = "sys.path.pop(0); sys.path.append({home!r})"
 BOOT = "import sys; {path}; from perfsuite.measure.worker import main; main()"
 """Starts the worker without the current folder on its path: a user's `queue.py` must not stand in for the library's."""
+PINNED = "import os; os.sched_setaffinity(0, {cores!r}); "
+"""Before anything is imported: libraries count the cores that they may use, and every child inherits them."""
 
 
 def own_home() -> str:
@@ -26,7 +28,7 @@ class Recipe:
 
     `home` is the folder that perfsuite is imported from. In an environment of its own it comes `first`, so that a
     perfsuite that is installed there does not measure. `folder` is the current folder (`None`: ours), `variables` are
-    laid over our environment variables; `None` takes one out.
+    laid over our environment variables; `None` takes one out. `cores` are those it may run on, none: all.
     """
 
     python: str = sys.executable
@@ -34,10 +36,12 @@ class Recipe:
     first: bool = False
     folder: str | None = None
     variables: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
+    cores: tuple[int, ...] = ()
 
     @property
     def command(self) -> list[str]:
-        return [self.python, "-c", BOOT.format(path=(FIRST if self.first else LAST).format(home=self.home))]
+        pinned = PINNED.format(cores=self.cores) if self.cores else ""
+        return [self.python, "-c", pinned + BOOT.format(path=(FIRST if self.first else LAST).format(home=self.home))]
 
     def environment(self, **added: str) -> dict[str, str]:
         """All environment variables of the worker."""

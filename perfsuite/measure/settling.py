@@ -1,6 +1,6 @@
 """Owns the bounded waits between sessions: until the GPUs' memory is back, until a disturbed machine is calm."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from perfsuite.core.rules import IDLE, POWER_CAP
@@ -37,7 +37,12 @@ Look = Callable[[], Mapping[str, Rest]]
 
 def look_at_all() -> dict[str, Rest]:
     """Every GPU that NVML knows, by its UUID; none without NVML."""
-    found = {uuid: nvml.look(uuid, nvml.Device.state) for uuid in nvml.uuids()}
+    return look_at(nvml.uuids())
+
+
+def look_at(uuids: Iterable[str]) -> dict[str, Rest]:
+    """These GPUs by their UUIDs, as far as NVML knows them."""
+    found = {uuid: nvml.look(uuid, nvml.Device.state) for uuid in uuids}
     return {
         uuid: Rest(memory_used=state.memory_used, busy_share=state.busy_share, reasons=state.reasons)
         for uuid, state in found.items()

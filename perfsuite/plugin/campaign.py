@@ -24,12 +24,13 @@ from perfsuite.measure.environment import commit_of
 from perfsuite.measure.schedule import undecided
 from perfsuite.plugin.bench import Bench
 from perfsuite.plugin.chronicle import chronicle_of
+from perfsuite.plugin.fleet import Fleet
 from perfsuite.plugin.paths import summary_trouble
 from perfsuite.plugin.progress import ProgressDisplay
 from perfsuite.plugin.rounds import OFF, Rounds
 from perfsuite.plugin.selection import Arm, Ask, check_distinct
 from perfsuite.plugin.selftest import gated_of, prove
-from perfsuite.plugin.sessions import Sessions
+from perfsuite.plugin.sessions import Sessions, one_each
 from perfsuite.plugin.settings import Settings
 from perfsuite.plugin.shelf import Shelf
 from perfsuite.plugin.twin import Twin, doubts
@@ -157,10 +158,17 @@ class Campaign:
     def _measure_alone(self, cells: tuple[Cell, ...]) -> None:
         if self.options.save_baseline:
             self.shelf.check_writable(cells)
-        interleave = OFF if self.options.save_baseline else self.settings.interleave
+        is_apart = self.options.save_baseline or self.settings.fleet.is_used
+        interleave = OFF if is_apart else self.settings.interleave
         rounds = Rounds(interleave, lambda cell: bool(self.shelf.other_devices(cell)))
-        self._sessions = Sessions(self.settings, self._display, cells, self.argv, self._workloads_beside, rounds=rounds)
-        self._measure_to_the_end(self._sessions)
+        fleet = Fleet(self.settings, self._display, self.shelf.past)
+        try:
+            self._sessions = Sessions(
+                self.settings, self._display, cells, self.argv, self._workloads_beside, rounds=rounds, fleet=fleet
+            )
+            self._measure_to_the_end(self._sessions)
+        finally:
+            fleet.close()
         if self.settings.twin.confirm:
             self._confirm()
         if self.settings.selftest:
@@ -208,7 +216,7 @@ class Campaign:
         clock = HostClock()
         began_ns = clock.now_ns()
         fresh = [cell for cell in sessions.cells if not sessions.count(cell)]
-        self._measure_more(sessions, fresh)
+        sessions.measure(fresh)
         self._load_baselines()
         first_pass_ns = clock.now_ns() - began_ns
         sessions.heed(first_pass_ns)
@@ -225,8 +233,12 @@ class Campaign:
             self.shelf.add_noise({cell: own for cell, own in self._by_cell().items() if self.bench.has_passed(cell)})
 
     def _measure_more(self, sessions: Sessions, cells: Iterable[Cell]) -> None:
+        """One more session of each; of a baseline all that it lacks, where several can be made at once."""
         self.bench.forget()
-        sessions.measure(cells)
+        sessions.measure(cells, self._lacking if self.options.save_baseline and sessions.at_once > 1 else one_each)
+
+    def _lacking(self, cell: Cell) -> int:
+        return max(1, self.options.gate.baseline_sessions - len(self.recordings(cell)))
 
     def _budget_ns(self, first_pass_ns: int) -> int | None:
         """When no further session starts any more; saving a baseline takes the sessions it takes.

@@ -42,6 +42,27 @@ VALUES = (
     ),
     Flag("quantization", "", "int8 or fp8: quantize the weights, and nothing else, with torchao", "KIND"),
     Flag("device", "auto", "auto, cpu, cuda or cuda:N", "DEVICE"),
+    Flag(
+        "devices",
+        "",
+        "deal the sessions to these GPUs, one session a GPU at a time: '0,1' or 'all'; or to groups of cores: "
+        "'cpu:0,cpu:1'; with --perf-cluster the product to measure on",
+        "LIST",
+    ),
+    Flag(
+        "cluster",
+        "",
+        "run the sessions on the nodes of this Ray cluster (extra 'ray'): ray://HOST:PORT, or another address that Ray "
+        "takes",
+        "ADDRESS",
+    ),
+    Flag(
+        "neighbours",
+        "auto",
+        "auto, again or trust: whether a strategy's sessions may run side by side is measured once and kept, measured "
+        "again, or taken for granted",
+        "WAY",
+    ),
     Flag("revision", "", "revision of a Hugging Face model", "REV"),
     Flag("load_format", "auto", "auto, or dummy: the real architecture with seeded random weights", "FORMAT"),
     Flag("endpoint", "", "URL of an OpenAI-compatible server for the strategy openai: http://127.0.0.1:8000/v1", "URL"),

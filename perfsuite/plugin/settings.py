@@ -27,6 +27,7 @@ from perfsuite.core.shard import Shard
 from perfsuite.core.throughput import parse_objectives
 from perfsuite.core.units import parse_duration
 from perfsuite.core.workload import ModelSpec, SamplingParams
+from perfsuite.plugin.fleet_settings import FleetSettings, read_fleet
 from perfsuite.plugin.paths import report_paths
 from perfsuite.plugin.reader import FLAGS, Reader
 from perfsuite.plugin.shard_settings import read_shard
@@ -44,8 +45,8 @@ class Settings:
     """A run's options, and where its files are. `references` maps a strategy's name to the class that is created.
 
     `reports` is where the reports go that were asked for, by their flags' names. `interleave` says whether strategies
-    are measured in turns. `inconclusive_exit` is the exit status of a run that only stays inconclusive, 0 for no status
-    of its own.
+    are measured in turns, `fleet` where sessions are run. `inconclusive_exit` is the exit status of a run that only
+    stays inconclusive, 0 for no status of its own.
     """
 
     options: Options
@@ -63,6 +64,7 @@ class Settings:
     update_noise: bool
     selftest: bool
     twin: TwinSettings
+    fleet: FleetSettings
     shard: Shard | None = None
 
     def reference(self, strategy: str) -> str:
@@ -94,6 +96,7 @@ def read_settings(config: pytest.Config) -> Settings:
         update_noise=reader.switch("update_noise") and not save_baseline,
         selftest=_selftest(reader, save_baseline),
         twin=twin,
+        fleet=read_fleet(reader, options.models),
         shard=read_shard(reader),
     )
 

@@ -1,5 +1,7 @@
 """Owns the words of progress: which cell, which phase, how far and how sure, how long it took and may take."""
 
+from collections.abc import Sequence
+
 from perfsuite.core.metrics import SERIES
 from perfsuite.core.recording import Recording
 from perfsuite.core.statistics import summarize
@@ -8,23 +10,34 @@ from perfsuite.measure.launcher import SessionEnd
 from perfsuite.measure.session import Progress, SessionJob
 from perfsuite.report.headings import counted
 
-
-def title(job: SessionJob) -> str:
-    """'perf eager/tiny session 2, 9 cells'."""
-    return f"{_arm(job)} session {job.session + 1}, {len(job.cells)} cells"
+BETWEEN = " | "
 
 
-def progress_line(job: SessionJob, progress: Progress, elapsed_ns: int, expected_ns: int | None, width: int) -> str:
-    """'perf eager/tiny session 2: p100-o32 measure 60/320, TTFT P50 4.31 ± 0.02 ms, 12.1 s of about 45.0 s'.
+def title(job: SessionJob, place: str = "") -> str:
+    """'perf eager/tiny session 2, 9 cells', and ' on cuda:1' where there are several places."""
+    return f"{_arm(job)} session {job.session + 1}, {len(job.cells)} cells{_on(place)}"
 
-    Cut to `width` columns: a line that wraps cannot be rewritten.
-    """
+
+def progress_line(
+    job: SessionJob, progress: Progress, elapsed_ns: int, expected_ns: int | None, place: str = ""
+) -> str:
+    """'perf eager/tiny session 2: p100-o32 measure 60/320, TTFT P50 4.31 ± 0.02 ms, 12.1 s of about 45.0 s'."""
     cell = f"{job.cells[progress.cell].workload.slug} " if progress.cell is not None else ""
     count = f" {progress.done}/{progress.total}" if progress.total else ""
     level = f", {_level(progress.p50_ns, progress.half_ns)}" if progress.p50_ns is not None else ""
     whole = f" of about {format_seconds(expected_ns)}" if expected_ns else ""
-    told = f"{_arm(job)} session {job.session + 1}: {cell}{progress.stage}{count}{level}, "
-    return f"{told}{format_seconds(elapsed_ns)}{whole}"[: max(1, width)]
+    told = f"{_arm(job)} session {job.session + 1}{_on(place)}: {cell}{progress.stage}{count}{level}, "
+    return f"{told}{format_seconds(elapsed_ns)}{whole}"
+
+
+def beside(lines: Sequence[str], width: int) -> str:
+    """The lines of sessions side by side as one of at most `width` columns: one that wraps cannot be rewritten."""
+    each = max(1, (width - len(BETWEEN) * (len(lines) - 1)) // len(lines))
+    return BETWEEN.join(line[:each] for line in lines)[: max(1, width)]
+
+
+def _on(place: str) -> str:
+    return f" on {place}" if place else ""
 
 
 def cell_line(recording: Recording) -> str:

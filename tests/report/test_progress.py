@@ -7,7 +7,7 @@ import pytest
 from perfsuite.core.options import MeasureOptions
 from perfsuite.core.sample import Failure
 from perfsuite.measure.session import Progress, SessionJob
-from perfsuite.report.progress import cell_line, expected_ns, progress_line, title
+from perfsuite.report.progress import beside, cell_line, expected_ns, progress_line, title
 from tests.builders import make_cell, make_recording
 
 S = 10**9
@@ -15,7 +15,7 @@ JOB = SessionJob(reference="x:Y", cells=(make_cell(prompt=10), make_cell()), ses
 
 
 def line(progress: Progress, elapsed_ns: int = 12 * S, expected: int | None = None, width: int = 200) -> str:
-    return progress_line(JOB, progress, elapsed_ns, expected, width)
+    return beside([progress_line(JOB, progress, elapsed_ns, expected)], width)
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,12 @@ def test_samples_set_aside_are_counted() -> None:
 
 def test_a_session_is_told_with_the_number_of_its_cells() -> None:
     assert title(JOB) == "perf eager/tiny session 2, 2 cells"
+
+
+def test_where_there_are_several_places_the_title_says_which() -> None:
+    assert title(JOB, "cuda:1") == "perf eager/tiny session 2, 2 cells on cuda:1"
+
+
+def test_sessions_side_by_side_share_the_line() -> None:
+    line = beside(["perf eager/tiny session 1 on cuda:0: load, 12.0 s", "perf jit/tiny session 1 on cuda:1: load"], 63)
+    assert line == "perf eager/tiny session 1 on c | perf jit/tiny session 1 on cud"

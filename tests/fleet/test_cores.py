@@ -1,0 +1,50 @@
+"""Which cores shares of a host get."""
+
+from pathlib import Path
+
+from perfsuite.fleet.cores import shares
+
+
+def system(folder: Path, siblings: dict[int, str], nodes: dict[int, str]) -> Path:
+    """A /sys/devices/system with these threads of a core and these cores of a NUMA node."""
+    for core, text in siblings.items():
+        place = folder / "cpu" / f"cpu{core}" / "topology"
+        place.mkdir(parents=True)
+        (place / "thread_siblings_list").write_text(text + "\n")
+    for node, text in nodes.items():
+        (folder / "node" / f"node{node}").mkdir(parents=True)
+        (folder / "node" / f"node{node}" / "cpulist").write_text(text + "\n")
+    return folder
+
+
+def test_cores_are_split_evenly_and_no_core_is_in_two_shares(tmp_path: Path) -> None:
+    assert shares([None, None, None], range(7), tmp_path) == ((0, 1), (2, 3), (4, 5, 6))
+
+
+def test_of_the_threads_of_a_core_only_the_first_is_used(tmp_path: Path) -> None:
+    threads = {core: f"{core % 4},{core % 4 + 4}" for core in range(8)}
+    assert shares([None, None], range(8), system(tmp_path, threads, {})) == ((0, 1), (2, 3))
+
+
+def test_a_share_lies_on_the_node_that_it_would_like(tmp_path: Path) -> None:
+    there = system(tmp_path, {}, {0: "0-3", 1: "4-7"})
+    assert shares([1, 1, 0], range(8), there) == ((4, 5), (6, 7), (0, 1, 2, 3))
+
+
+def test_shares_that_like_no_node_are_spread_over_the_nodes(tmp_path: Path) -> None:
+    there = system(tmp_path, {}, {0: "0-3", 1: "4-7"})
+    assert shares([None, None], range(8), there) == ((0, 1, 2, 3), (4, 5, 6, 7))
+
+
+def test_where_a_node_has_too_few_cores_all_are_dealt(tmp_path: Path) -> None:
+    there = system(tmp_path, {}, {0: "0-5", 1: "6"})
+    assert shares([1, 1], range(7), there) == ((0, 1, 2), (3, 4, 5, 6))
+
+
+def test_cores_that_this_process_may_not_use_are_nobodys(tmp_path: Path) -> None:
+    there = system(tmp_path, {}, {0: "0-3", 1: "4-7"})
+    assert shares([0, 1], (2, 3, 6), there) == ((2, 3), (6,))
+
+
+def test_with_fewer_cores_than_shares_nobody_has_any(tmp_path: Path) -> None:
+    assert shares([None, None], (0,), tmp_path) == ((), ())
