@@ -1,0 +1,247 @@
+"""Owns the ranks that follow, as the one that answers has them: what they are told, their replies, and who is gone.
+
+Nothing but a command goes out before a pass begins, and nothing comes back before its last token is on the host: what
+holds the ranks together in between is the sums over them.
+"""
+
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from perfsuite.core.errors import DeviceLostError
+from perfsuite.core.sample import Chunk, Request
+from perfsuite.core.units import NS_PER_S
+from perfsuite.core.workload import ModelSpec, Workload
+from perfsuite.measure.clock import HostClock
+from perfsuite.measure.family import MARK
+from perfsuite.measure.recorder import one_line
+from perfsuite.models.ranks import Seat, give_up, leave
+from perfsuite.strategies._follower import CLOSE, STREAM, Charge, Reply
+from perfsuite.strategies._launch import Followers
+from perfsuite.strategies._line import COMMANDS, Door, Line, packed
+
+STRAGGLING_S = 60.0
+"""A rank that takes no step of a request for so long, while the others wait, ends the session."""
+READY_S = 1800.0
+"""The same while passes are made ready: one rank may have to compile what another finds in a cache."""
+LOOK_S = 0.5
+LETTING_GO_S = 20.0
+"""How long the rank that answers may still be held by a collective with a rank that is gone."""
+
+
+class Team:
+    """The ranks 1 to size - 1 of a strategy that is opened here as rank 0.
+
+    `broken` says which rank has ended or does not go on: from then on every call raises it as a DeviceLostError.
+    """
+
+    def __init__(self, reference: str, spec: ModelSpec, workloads: tuple[Workload, ...], size: int) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="perfsuite-ranks-")
+        self.seat = Seat(rank=0, size=size, store=str(Path(self._folder.name) / "store"))
+        self.broken: str | None = None
+        self._threads = torch.get_num_threads()
+        self._share = max(1, self._threads // size) if self.seat.of(spec).device == "cpu" else 0
+        self._lines: dict[int, Line] = {}
+        self._lives: dict[int, Connection] = {}
+        self._steps = 0
+        self._is_ready = self._is_streaming = False
+        self._over, self._let_go = threading.Event(), threading.Event()
+        door = Door(Path(self._folder.name))
+        self._followers = Followers(door.address, size, self._folder.name)
+        try:
+            self._admit(door)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            door.close()
+        for rank, line in self._lines.items():
+            seat = Seat(rank=rank, size=size, store=self.seat.store)
+            line.send(
+                Charge(reference=reference, seat=seat, spec=seat.of(spec), workloads=workloads, threads=self._share)
+            )
+        if self._share:
+            torch.set_num_threads(self._share)
+        threading.Thread(target=self._watch, daemon=True, name="perfsuite-ranks").start()
+
+    def _admit(self, door: Door) -> None:
+        ranks = set(range(1, self.seat.size))
+        while set(self._lines) != ranks or set(self._lives) != ranks:
+            came = door.next_in(LOOK_S)
+            gone = [rank for rank in ranks if self._followers.has_ended(rank)]
+            if gone:
+                raise DeviceLostError(self._followers.ending(gone[0]))
+            if came is not None and came[0] == COMMANDS:
+                self._lines[came[1]] = Line(came[2])
+            elif came is not None:
+                self._lives[came[1]] = came[2]
+
+    def await_ready(self) -> None:
+        """Until all ranks have opened the strategy; raises what one of them could not open for."""
+        self._replies("opened the strategy", READY_S)
+        self._is_ready = True
+
+    def run(self, name: str, arguments: tuple[Any, ...], own: Callable[[], Any]) -> tuple[Any, ...]:
+        """What a method of the strategy gives on every rank, rank 0 first."""
+        self._tell(name, arguments)
+        with self._all_ranks(f"answered {name!r}", READY_S) as others:
+            value = own()
+        return (value, *others)
+
+    def stream(self, request: Request, own: Callable[[Request], Iterator[Chunk]]) -> Iterator[Chunk]:
+        """The chunks of rank 0; at the end all ranks have drawn the same, or a RuntimeError says which has not.
+
+        Whoever stops listening does not stop the ranks: they go on to the request's end.
+        """
+        self._tell(STREAM, (request,))
+        chunks = own(request)
+        ids: list[int] = []
+        with self._all_ranks("ended the request", STRAGGLING_S) as others:
+            self._is_streaming = True
+            try:
+                for chunk in chunks:
+                    self._steps += 1
+                    ids.extend(chunk.token_ids)
+                    yield chunk
+            except GeneratorExit:
+                ids.extend(token for chunk in chunks for token in chunk.token_ids)
+                raise
+            finally:
+                self._is_streaming = False
+        self._require_same(tuple(ids), others)
+
+    def _require_same(self, own: tuple[int, ...], others: list[tuple[int, ...]]) -> None:
+        for rank, drawn in enumerate(others, start=1):
+            if drawn != own:
+                same = next((index for index, (a, b) in enumerate(zip(own, drawn, strict=False)) if a != b), len(own))
+                raise RuntimeError(
+                    f"rank {rank} of {self.seat.size} drew other tokens than rank 0, from token {same} on"
+                )
+
+    def _tell(self, name: str, arguments: tuple[Any, ...]) -> None:
+        self._require_whole()
+        told = packed((name, arguments))
+        for line in self._lines.values():
+            with suppress(OSError):  # it has ended; whoever waits for its reply says so
+                line.send_packed(told)
+
+    @contextmanager
+    def _all_ranks(self, what: str, patience_s: float) -> "Iterator[list[Any]]":
+        """The values of the other ranks, there when the block has ended.
+
+        What went wrong in it is raised, unless a rank is gone, of which it then was the consequence.
+        """
+        others: list[Any] = []
+        try:
+            yield others
+        except GeneratorExit:
+            self._replies(what, patience_s)
+            raise
+        except Exception as error:
+            self._explain(error, what)
+            raise
+        others.extend(self._replies(what, patience_s))
+
+    def _explain(self, error: Exception, what: str) -> None:
+        """DeviceLostError if a rank is gone, or out of step; else all have replied, and can go on."""
+        try:
+            self._replies(f"{what} after rank 0 broke off ({one_line(error)})", LETTING_GO_S)
+        except DeviceLostError as lost:
+            raise lost from error
+        except Exception:  # noqa: BLE001 - the same as here, seen there
+            return
+
+    def _replies(self, what: str, patience_s: float) -> list[Any]:
+        replies = {rank: self._reply(rank, line, what, patience_s) for rank, line in self._lines.items()}
+        for rank, reply in replies.items():
+            if reply.error is not None:
+                raise type(reply.error)(f"rank {rank} of {self.seat.size}: {reply.error}")
+        return [reply.value for reply in replies.values()]
+
+    def _reply(self, rank: int, line: Line, what: str, patience_s: float) -> Reply:
+        clock = HostClock()
+        until_ns = clock.now_ns() + round(patience_s * NS_PER_S)
+        try:
+            while not line.is_there(LOOK_S):
+                if clock.now_ns() > until_ns:
+                    self._break(f"rank {rank} of {self.seat.size} has not {what} for {patience_s:.0f} s")
+                self._require_whole()
+            reply: Reply = line.receive()
+        except (EOFError, OSError) as error:
+            self._break(self._followers.ending(rank))
+            self._let_go.set()
+            raise DeviceLostError(self.broken) from error
+        return reply
+
+    def _require_whole(self) -> None:
+        if self.broken is not None:
+            self._let_go.set()
+            raise DeviceLostError(self.broken)
+
+    def _watch(self) -> None:
+        """See who ends, and who does not go on; asleep as long as nobody does."""
+        clock, steps = HostClock(), self._steps
+        since_ns = clock.now_ns()
+        while self.broken is None:
+            ended = wait(list(self._lives.values()), timeout=LOOK_S)
+            if self._over.is_set():
+                return
+            if ended:
+                self._break(self._followers.ending(next(r for r, life in self._lives.items() if life in ended)))
+            if not self._is_streaming or self._steps != steps:
+                steps, since_ns = self._steps, clock.now_ns()
+            elif clock.now_ns() - since_ns > STRAGGLING_S * NS_PER_S:
+                self._break(self._straggler())
+
+    def _straggler(self) -> str:
+        silent = [str(rank) for rank, line in self._lines.items() if not line.is_there(0)]
+        named = " or ".join(silent) or "0"
+        return f"rank {named} of {self.seat.size} has taken no step of a request for {STRAGGLING_S:g} s"
+
+    def _break(self, why: str) -> None:
+        """End all ranks but this one, and get this one out of whatever it waits for them in."""
+        if self.broken is None and not self._over.is_set():
+            self.broken = why
+            self._followers.kill()
+            threading.Thread(target=self._free, daemon=True, name="perfsuite-rank-0").start()
+
+    def _free(self) -> None:
+        """What gloo notices by itself, that a rank is gone, NCCL has to be told.
+
+        A session's process that is not let go even so ends, with the reason as its last words.
+        """
+        with suppress(Exception):
+            give_up()
+        if not self._let_go.wait(LETTING_GO_S) and MARK in os.environ and not self._over.is_set():
+            sys.stderr.write(f"{self.broken}\n")
+            sys.stderr.flush()
+            os._exit(1)
+
+    def close(self) -> None:
+        """End all ranks; where one is gone, or was not ready yet, without waiting for any."""
+        self._over.set()
+        self._let_go.set()
+        if self.broken is None and self._is_ready:
+            for line in self._lines.values():
+                with suppress(OSError):
+                    line.send((CLOSE, ()))
+            leave()
+            self._followers.await_ends()
+        self._followers.end()
+        with suppress(RuntimeError):  # of a group whose other ranks are gone
+            give_up()
+            leave()
+        ends: tuple[Line | Connection, ...] = (*self._lines.values(), *self._lives.values())
+        for end in ends:
+            end.close()
+        if self._share:
+            torch.set_num_threads(self._threads)
+        self._folder.cleanup()
