@@ -51,10 +51,17 @@ _all_gather: Callable[[Tensor, Tensor], object] = (
 
 
 def require_devices(asked: str, size: int) -> None:
-    """OptionError for more ranks than GPUs, StrategyUnavailableError for GPUs of several products."""
+    """OptionError for more ranks than GPUs, StrategyUnavailableError for GPUs of several products.
+
+    The same where this process has other ranks already: torch knows one process group at a time.
+    """
     if not dist.is_available():
         raise StrategyUnavailableError(
             f"--perf-tensor-parallel: torch {torch.__version__} was built without torch.distributed; install another"
+        )
+    if dist.is_initialized():
+        raise StrategyUnavailableError(
+            "--perf-tensor-parallel: this process has a torch.distributed process group already; end it first"
         )
     device = find_device(asked)
     if device.type == "cpu":
@@ -80,10 +87,6 @@ def backend_of(device: torch.device) -> str:
 
 def join(seat: Seat, device: torch.device) -> None:
     """Wait for all ranks, and be one of them from now on."""
-    if dist.is_initialized():
-        raise StrategyUnavailableError(
-            "--perf-tensor-parallel: this process has a torch.distributed process group already; end it first"
-        )
     if seat.store is None:
         raise RuntimeError("a rank alone has nobody to join")
     with _environment(LEFT_TO_US):

@@ -70,7 +70,7 @@ def follow(charge: Charge, line: Line) -> None:
     if charge.spec.device != "cpu":
         torch.cuda.set_device(charge.spec.device)
     strategy: Any = create(charge.reference)
-    strategy.sit(charge.seat)
+    strategy.sit(charge.seat, lambda: line.send(Reply()))
     clock = HostClock() if charge.spec.device != "cpu" else None
 
     def opened() -> None:

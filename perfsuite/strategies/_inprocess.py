@@ -27,7 +27,7 @@ from perfsuite.strategies._of_ranks import OfRanks, on_every_rank, summed, total
 
 
 class InProcess(OfRanks):
-    """`load`, then `start` with a step, `await_ranks`, then any number of requests, then `close`; and again.
+    """`load`, then, with `all_ranks_ready`, `start` with a step, then any number of requests, then `close`; and again.
 
     Of a model that is split over several GPUs this is the rank that answers, or one of those that follow it.
     """

@@ -3,6 +3,7 @@
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +32,10 @@ def on_every_rank(method: Method) -> Method:
     return run  # type: ignore[return-value]
 
 
+def _nobody_waits() -> None:
+    """A rank that leads, or is alone, has nobody to tell that it is there."""
+
+
 class OfRanks:
     """One rank of a split model: that which answers and leads the others or, once it `sit`s elsewhere, one of those.
 
@@ -40,10 +45,11 @@ class OfRanks:
     def __init__(self) -> None:
         self.seat = ALONE
         self._team: Team | None = None
+        self._say_present: Callable[[], None] = _nobody_waits
 
-    def sit(self, seat: Seat) -> None:
-        """Follow another process's lead from now on, as this rank."""
-        self.seat = seat
+    def sit(self, seat: Seat, say_present: Callable[[], None]) -> None:
+        """Follow another process's lead from now on, as this rank; what to do when it is about to meet the others."""
+        self.seat, self._say_present = seat, say_present
 
     def join_ranks(self, spec: ModelSpec, workloads: tuple[Workload, ...], device: torch.device) -> None:
         """Where several ranks share the model, start the others, unless this is one of them, and meet them.
@@ -60,14 +66,17 @@ class OfRanks:
 
             self._team = Team(_reference_of(self), spec, workloads, size)
             self.seat = self._team.seat
+            self._team.await_present()
+        self._say_present()
         join(self.seat, device)
         if world_size() != size:
             raise RuntimeError(f"{world_size()} ranks met where {size} were asked for")
 
-    def await_ranks(self) -> None:
-        """Until all ranks are open; raises what one of them could not open for."""
-        if self._team is not None:
-            self._team.await_ready()
+    @contextmanager
+    def all_ranks_ready(self) -> Iterator[None]:
+        """Around what an opening rank does with the others, at its end; raises what one of them could not open for."""
+        with self._team.opening() if self._team is not None else nullcontext():
+            yield
 
     def part_from_ranks(self) -> None:
         """The end of all ranks that this one leads, or of its following."""
@@ -75,7 +84,7 @@ class OfRanks:
             self._team.close()
         elif self.seat.size > 1:
             leave()
-        self._team, self.seat = None, ALONE
+        self._team, self.seat, self._say_present = None, ALONE, _nobody_waits
 
     @property
     def is_broken(self) -> bool:

@@ -64,8 +64,8 @@ class StaticStrategy(InProcess):
         yield self.getting_ready
         self._step = self.make_step(loaded.model, loaded.device)
         self.start(self._step)
-        self._step.expect(workloads)
-        self.await_ranks()
+        with self.all_ranks_ready():
+            self._step.expect(workloads)
         self._prepared_at_open = self._step.prepared
 
     @property

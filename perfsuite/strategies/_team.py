@@ -84,8 +84,21 @@ class Team:
             elif came is not None:
                 self._lives[came[1]] = came[2]
 
-    def await_ready(self) -> None:
-        """Until all ranks have opened the strategy; raises what one of them could not open for."""
+    def await_present(self) -> None:
+        """Until all ranks are about to meet; raises what one of them came no further for."""
+        self._replies("loaded torch and the strategy", READY_S)
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """Around the last that this rank does to open; at the end all are open, or it raises what one was not for."""
+        try:
+            yield
+        except Exception as error:
+            try:
+                self._replies("opened the strategy", LETTING_GO_S)
+            except Exception as cause:
+                raise cause from error
+            raise
         self._replies("opened the strategy", READY_S)
         self._is_ready = True
 

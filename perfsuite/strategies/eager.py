@@ -52,8 +52,8 @@ class EagerStrategy(InProcess):
         yield "load"
         loaded = self.load(model, workloads)
         self._forward = EagerForward(loaded.model)
-        self.start(SampledStep(self._forward, loaded.device))
-        self.await_ranks()
+        with self.all_ranks_ready():
+            self.start(SampledStep(self._forward, loaded.device))
 
     @on_every_rank
     def next_token_logits(self, prompts: tuple[tuple[int, ...], ...]) -> Tensor:
