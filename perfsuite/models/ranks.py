@@ -5,7 +5,7 @@ NCCL between GPUs, gloo between CPUs, as the environment has set them up: nothin
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -19,8 +19,8 @@ from perfsuite.models.device import find_device
 
 LONGEST_PASS = timedelta(days=1)
 """A collective gives up after this; a rank that does not go on is noticed long before, by whoever leads the ranks."""
-LEFT_TO_US = {"TORCH_NCCL_ASYNC_ERROR_HANDLING": "0"}
-"""torch's watchdog would end the process of the rank that answers, with all that it has measured, when another died."""
+LEFT_TO_US = {"TORCH_NCCL_ASYNC_ERROR_HANDLING": "0", "TORCH_NCCL_ENABLE_MONITORING": "0"}
+"""torch's watchdogs would end the process of the rank that answers, with all that it has measured, when one died."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,8 @@ def leave() -> None:
 def give_up() -> None:
     """Let go of ranks that answer no more: a collective that waits for one of them ends."""
     if dist.is_initialized() and dist.get_backend() == "nccl":
-        dist.distributed_c10d._abort_process_group()
+        with suppress(RuntimeError, ValueError):  # it has been let go already
+            dist.distributed_c10d._abort_process_group()
 
 
 def world_size() -> int:

@@ -4,13 +4,10 @@ Nothing but a command goes out before a pass begins, and nothing comes back befo
 holds the ranks together in between is the sums over them.
 """
 
-import os
-import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -21,41 +18,31 @@ from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.units import NS_PER_S
 from perfsuite.core.workload import ModelSpec, Workload
 from perfsuite.measure.clock import HostClock
-from perfsuite.measure.family import MARK
 from perfsuite.measure.recorder import one_line
 from perfsuite.models.ranks import Seat, give_up, leave
 from perfsuite.strategies._follower import CLOSE, STREAM, Charge, Reply
 from perfsuite.strategies._launch import Followers
 from perfsuite.strategies._line import COMMANDS, Door, Line, packed
+from perfsuite.strategies._vigil import LETTING_GO_S, LOOK_S, STRAGGLING_S, Vigil
 
-STRAGGLING_S = 60.0
-"""A rank that takes no step of a request for so long, while the others wait, ends the session."""
 READY_S = 1800.0
-"""The same while passes are made ready: one rank may have to compile what another finds in a cache."""
-LOOK_S = 0.5
-LETTING_GO_S = 20.0
-"""How long the rank that answers may still be held by a collective with a rank that is gone."""
+"""How long a rank may take to be ready: one may have to compile what another finds in a cache."""
 
 
 class Team:
-    """The ranks 1 to size - 1 of a strategy that is opened here as rank 0.
-
-    `broken` says which rank has ended or does not go on: from then on every call raises it as a DeviceLostError.
-    """
+    """The ranks 1 to size - 1 of a strategy that is opened here as rank 0."""
 
     def __init__(self, reference: str, spec: ModelSpec, workloads: tuple[Workload, ...], size: int) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="perfsuite-ranks-")
         self.seat = Seat(rank=0, size=size, store=str(Path(self._folder.name) / "store"))
-        self.broken: str | None = None
         self._threads = torch.get_num_threads()
         self._share = max(1, self._threads // size) if self.seat.of(spec).device == "cpu" else 0
         self._lines: dict[int, Line] = {}
         self._lives: dict[int, Connection] = {}
-        self._steps = 0
-        self._is_ready = self._is_streaming = False
-        self._over, self._let_go = threading.Event(), threading.Event()
+        self._is_ready = False
         door = Door(Path(self._folder.name))
         self._followers = Followers(door.address, size, self._folder.name)
+        self._vigil: Vigil | None = None
         try:
             self._admit(door)
         except BaseException:
@@ -63,6 +50,7 @@ class Team:
             raise
         finally:
             door.close()
+        self._vigil = Vigil(self._followers, self._lives, lambda rank: not self._lines[rank].is_there(0))
         for rank, line in self._lines.items():
             seat = Seat(rank=rank, size=size, store=self.seat.store)
             line.send(
@@ -70,7 +58,17 @@ class Team:
             )
         if self._share:
             torch.set_num_threads(self._share)
-        threading.Thread(target=self._watch, daemon=True, name="perfsuite-ranks").start()
+
+    @property
+    def vigil(self) -> Vigil:
+        if self._vigil is None:
+            raise RuntimeError("the ranks are not there yet")
+        return self._vigil
+
+    @property
+    def broken(self) -> str | None:
+        """Which rank has ended or does not go on; from then on every call raises it as a DeviceLostError."""
+        return self._vigil.broken if self._vigil else None
 
     def _admit(self, door: Door) -> None:
         ranks = set(range(1, self.seat.size))
@@ -118,18 +116,28 @@ class Team:
         chunks = own(request)
         ids: list[int] = []
         with self._all_ranks("ended the request", STRAGGLING_S) as others:
-            self._is_streaming = True
             try:
-                for chunk in chunks:
-                    self._steps += 1
+                for chunk in self._watched(chunks):
                     ids.extend(chunk.token_ids)
                     yield chunk
             except GeneratorExit:
-                ids.extend(token for chunk in chunks for token in chunk.token_ids)
+                ids.extend(token for chunk in self._watched(chunks) for token in chunk.token_ids)
                 raise
-            finally:
-                self._is_streaming = False
         self._require_same(tuple(ids), others)
+
+    def _watched(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+        """The same; while this rank works on a step, which whoever reads them does not, others must go on."""
+        try:
+            while True:
+                self.vigil.is_stepping = True
+                chunk = next(chunks, None)
+                self.vigil.is_stepping = False
+                if chunk is None:
+                    return
+                self.vigil.steps += 1
+                yield chunk
+        finally:
+            self.vigil.is_stepping = False
 
     def _require_same(self, own: tuple[int, ...], others: list[tuple[int, ...]]) -> None:
         for rank, drawn in enumerate(others, start=1):
@@ -140,7 +148,7 @@ class Team:
                 )
 
     def _tell(self, name: str, arguments: tuple[Any, ...]) -> None:
-        self._require_whole()
+        self.vigil.require_whole()
         told = packed((name, arguments))
         for line in self._lines.values():
             with suppress(OSError):  # it has ended; whoever waits for its reply says so
@@ -160,6 +168,9 @@ class Team:
             raise
         except Exception as error:
             self._explain(error, what)
+            raise
+        except BaseException:  # an interrupt: this rank will not come to where the others wait for it
+            self.vigil.break_off(f"rank 0 of {self.seat.size} was interrupted")
             raise
         others.extend(self._replies(what, patience_s))
 
@@ -185,63 +196,19 @@ class Team:
         try:
             while not line.is_there(LOOK_S):
                 if clock.now_ns() > until_ns:
-                    self._break(f"rank {rank} of {self.seat.size} has not {what} for {patience_s:.0f} s")
-                self._require_whole()
+                    self.vigil.break_off(f"rank {rank} of {self.seat.size} has not {what} for {patience_s:.0f} s")
+                self.vigil.require_whole()
             reply: Reply = line.receive()
         except (EOFError, OSError) as error:
-            self._break(self._followers.ending(rank))
-            self._let_go.set()
-            raise DeviceLostError(self.broken) from error
+            self.vigil.break_off(self._followers.ending(rank))
+            self.vigil.require_whole()
+            raise DeviceLostError(str(error)) from error
         return reply
-
-    def _require_whole(self) -> None:
-        if self.broken is not None:
-            self._let_go.set()
-            raise DeviceLostError(self.broken)
-
-    def _watch(self) -> None:
-        """See who ends, and who does not go on; asleep as long as nobody does."""
-        clock, steps = HostClock(), self._steps
-        since_ns = clock.now_ns()
-        while self.broken is None:
-            ended = wait(list(self._lives.values()), timeout=LOOK_S)
-            if self._over.is_set():
-                return
-            if ended:
-                self._break(self._followers.ending(next(r for r, life in self._lives.items() if life in ended)))
-            if not self._is_streaming or self._steps != steps:
-                steps, since_ns = self._steps, clock.now_ns()
-            elif clock.now_ns() - since_ns > STRAGGLING_S * NS_PER_S:
-                self._break(self._straggler())
-
-    def _straggler(self) -> str:
-        silent = [str(rank) for rank, line in self._lines.items() if not line.is_there(0)]
-        named = " or ".join(silent) or "0"
-        return f"rank {named} of {self.seat.size} has taken no step of a request for {STRAGGLING_S:g} s"
-
-    def _break(self, why: str) -> None:
-        """End all ranks but this one, and get this one out of whatever it waits for them in."""
-        if self.broken is None and not self._over.is_set():
-            self.broken = why
-            self._followers.kill()
-            threading.Thread(target=self._free, daemon=True, name="perfsuite-rank-0").start()
-
-    def _free(self) -> None:
-        """What gloo notices by itself, that a rank is gone, NCCL has to be told.
-
-        A session's process that is not let go even so ends, with the reason as its last words.
-        """
-        with suppress(Exception):
-            give_up()
-        if not self._let_go.wait(LETTING_GO_S) and MARK in os.environ and not self._over.is_set():
-            sys.stderr.write(f"{self.broken}\n")
-            sys.stderr.flush()
-            os._exit(1)
 
     def close(self) -> None:
         """End all ranks; where one is gone, or was not ready yet, without waiting for any."""
-        self._over.set()
-        self._let_go.set()
+        if self._vigil is not None:
+            self._vigil.end()
         if self.broken is None and self._is_ready:
             for line in self._lines.values():
                 with suppress(OSError):
@@ -249,7 +216,7 @@ class Team:
             leave()
             self._followers.await_ends()
         self._followers.end()
-        with suppress(RuntimeError):  # of a group whose other ranks are gone
+        with suppress(RuntimeError, ValueError):  # of a group whose other ranks are gone
             give_up()
             leave()
         ends: tuple[Line | Connection, ...] = (*self._lines.values(), *self._lives.values())

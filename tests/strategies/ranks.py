@@ -4,16 +4,13 @@ import os
 import signal
 from contextlib import contextmanager
 
-import torch
-from transformers import AutoConfig
-
 from perfsuite.core.engine import EngineOptions
 from perfsuite.core.errors import ModelLoadError
 from perfsuite.core.sample import Request
 from perfsuite.core.workload import ModelSpec, SamplingParams, Workload
 from perfsuite.measure.strategy import create, opened
 from perfsuite.strategies._compile import Regions
-from perfsuite.strategies._fusion import fuse_norms, fuse_projections, fuse_rotations, keep_rotations
+from perfsuite.strategies._fusion import fuse_projections, keep_rotations
 from perfsuite.strategies._kernel_attention import use_kernel_attention
 from perfsuite.strategies._skinny import SkinnyLinear, use_skinny_products
 from perfsuite.strategies._static_step import StaticStep
@@ -23,25 +20,9 @@ from perfsuite.strategies.eager import EagerStrategy
 from tests.strategies.families import small_model
 
 EAGER, JIT = "perfsuite.strategies.eager:EagerStrategy", "perfsuite.strategies.jit:JitStrategy"
-UNCAPTURED = "tests.strategies.ranks:Uncaptured"
 UNCAPTURED_JIT = "tests.strategies.ranks:UncapturedJit"
 PROMPT = tuple(range(40, 60))
 WORKLOAD = Workload(prompt_tokens=len(PROMPT), output_tokens=8)
-
-
-class Uncaptured(StaticStrategy):
-    """What cuda-graph captures, run as it is: so it runs on a CPU."""
-
-    name, getting_ready = "uncaptured", "capture"
-
-    def make_step(self, model, device):
-        self.fused = (fuse_projections(model), fuse_norms(model), fuse_rotations(model))
-        return StaticStep(model)
-
-    def counts(self):
-        from perfsuite.core.recording import Evidence
-
-        return Evidence()
 
 
 class UncapturedJit(StaticStrategy):
@@ -79,16 +60,9 @@ def tokens_of(strategy, prompts=(PROMPT,), output_tokens=8, **sampling):
     return [[chunk.token_ids[0] for chunk in chunks if chunk.row == row] for row in range(len(prompts))]
 
 
-def saved_model(folder, kind, **changes):
-    """A small model of an architecture with weights in a folder; changes concern its config."""
-    if not changes:
-        small_model(kind).save_pretrained(folder)
-        return folder
-    config = AutoConfig.for_model(kind, **changes)
-    torch.manual_seed(0)
-    from transformers import AutoModelForCausalLM
-
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+def saved_model(folder, kind):
+    """A small model of an architecture, with its weights, in a folder."""
+    small_model(kind).save_pretrained(folder)
     return folder
 
 
@@ -115,10 +89,13 @@ class OpensAloneOnly(EagerStrategy):
 
 
 class KillsItsFollowerAt20(EagerStrategy):
-    """Kills the other rank in the middle of the first sample of prompts of 20 tokens."""
+    """Kills the other rank in the middle of the first sample of prompts of 20 tokens, which follows two warm-ups."""
+
+    asked = 0
 
     def _stream(self, request):
-        for index, chunk in enumerate(super()._stream(request)):
-            if self._team and len(request.prompts[0]) == 20 and not index:
+        self.asked += len(request.prompts[0]) == 20
+        for chunk in super()._stream(request):
+            if self._team and self.asked == 3:
                 os.kill(followers_of(self)[0], signal.SIGKILL)
             yield chunk
