@@ -80,9 +80,9 @@ def follow(charge: Charge, line: Line) -> None:
     try:
         if not _reply(line, opened):
             return
-        for name, arguments in _commands(line, clock):
+        for name, arguments, is_value_wanted in _commands(line, clock):
             run = partial(getattr(strategy, name), *arguments)
-            _reply(line, partial(_drawn, run) if name == STREAM else run)
+            _reply(line, partial(_drawn, run) if name == STREAM else run, is_value_wanted=is_value_wanted)
     finally:
         strategy.close()
 
@@ -92,25 +92,27 @@ def _drawn(stream: Callable[[], Iterator[Chunk]]) -> tuple[int, ...]:
     return tuple(token for chunk in stream() for token in chunk.token_ids)
 
 
-def _commands(line: Line, clock: Clock | None) -> Iterator[tuple[str, tuple[Any, ...]]]:
+def _commands(line: Line, clock: Clock | None) -> Iterator[tuple[str, tuple[Any, ...], bool]]:
+    """Method, arguments, and whether what it gives is wanted, until it is over."""
     while True:
         if clock is not None:
             until_ns = clock.now_ns() + ALERT_NS
             while not line.is_there(0) and clock.now_ns() < until_ns:
                 pass
         try:
-            name, arguments = line.receive()
+            name, arguments, is_value_wanted = line.receive()
         except (EOFError, OSError):
             return
         if name == CLOSE:
             return
-        yield name, arguments
+        yield name, arguments, is_value_wanted
 
 
-def _reply(line: Line, run: Callable[[], object]) -> bool:
+def _reply(line: Line, run: Callable[[], object], *, is_value_wanted: bool = False) -> bool:
     """Do it and say what became of it; whether it could be done."""
     try:
-        reply = Reply(value=run())
+        value = run()
+        reply = Reply(value=value if is_value_wanted else None)
     except Exception as error:  # noqa: BLE001 - the border to engines that are not ours; the other rank raises it again
         reply = Reply(error=_told(error))
     line.send(reply)

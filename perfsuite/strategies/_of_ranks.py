@@ -27,7 +27,7 @@ def on_every_rank(method: Method) -> Method:
 
     @wraps(method)
     def run(strategy: "OfRanks", *arguments: Any) -> Any:
-        return strategy.on_all_ranks(method, *arguments)[0]
+        return strategy.together(method, arguments, others_too=False)[0]
 
     return run  # type: ignore[return-value]
 
@@ -93,8 +93,14 @@ class OfRanks:
 
     def on_all_ranks(self, method: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
         """What a method gives on every rank, this one first."""
+        return self.together(method, arguments, others_too=True)
+
+    def together(self, method: Callable[..., Any], arguments: tuple[Any, ...], *, others_too: bool) -> tuple[Any, ...]:
+        """The same; what it gives on the `others_too`, or nothing that would have to come here from there."""
         own = partial(method, self, *arguments)
-        return self._team.run(method.__name__, arguments, own) if self._team else (own(),)
+        if self._team is None:
+            return (own(),)
+        return self._team.run(method.__name__, arguments, own, others_too=others_too)
 
     def stream_on_all_ranks(self, request: Request, own: Callable[[Request], Iterator[Chunk]]) -> Iterator[Chunk]:
         """The chunks of this rank, while the others draw the same."""

@@ -100,9 +100,11 @@ class Team:
         self._replies("opened the strategy", READY_S)
         self._is_ready = True
 
-    def run(self, name: str, arguments: tuple[Any, ...], own: Callable[[], Any]) -> tuple[Any, ...]:
-        """What a method of the strategy gives on every rank, rank 0 first."""
-        self._tell(name, arguments)
+    def run(
+        self, name: str, arguments: tuple[Any, ...], own: Callable[[], Any], *, others_too: bool
+    ) -> tuple[Any, ...]:
+        """What a method of the strategy gives on every rank, rank 0 first; `None` of others, unless `others_too`."""
+        self._tell(name, arguments, others_too)
         with self._all_ranks(f"answered {name!r}", READY_S) as others:
             value = own()
         return (value, *others)
@@ -112,7 +114,7 @@ class Team:
 
         Whoever stops listening does not stop the ranks: they go on to the request's end.
         """
-        self._tell(STREAM, (request,))
+        self._tell(STREAM, (request,), True)
         chunks = own(request)
         ids: list[int] = []
         with self._all_ranks("ended the request", STRAGGLING_S) as others:
@@ -147,9 +149,9 @@ class Team:
                     f"rank {rank} of {self.seat.size} drew other tokens than rank 0, from token {same} on"
                 )
 
-    def _tell(self, name: str, arguments: tuple[Any, ...]) -> None:
+    def _tell(self, name: str, arguments: tuple[Any, ...], is_value_wanted: bool) -> None:
         self.vigil.require_whole()
-        told = packed((name, arguments))
+        told = packed((name, arguments, is_value_wanted))
         for line in self._lines.values():
             with suppress(OSError):  # it has ended; whoever waits for its reply says so
                 line.send_packed(told)
@@ -212,7 +214,7 @@ class Team:
         if self.broken is None and self._is_ready:
             for line in self._lines.values():
                 with suppress(OSError):
-                    line.send((CLOSE, ()))
+                    line.send((CLOSE, (), False))
             leave()
             self._followers.await_ends()
         self._followers.end()
