@@ -101,7 +101,7 @@ class InProcess(OfRanks):
         loaded, rows, tokens = self.loaded, len(request.prompts), len(request.prompts[0])
         smaller = "use --perf-dtype float16, " if loaded.facts.dtype == "float32" else ""
         work = loaded.facts.work
-        cache = work.cache_bytes(rows=rows, past=tokens + request.output_tokens) if work else 0
+        cache = work.cache_bytes(rows=rows, past=tokens + request.output_tokens) // work.ranks if work else 0
         return (
             f"{loaded.device} is out of memory on a batch of {rows} with {tokens} prompt and {request.output_tokens} "
             f"output tokens: the weights take {format_bytes(loaded.weight_bytes)}, their cache {format_bytes(cache)}, "

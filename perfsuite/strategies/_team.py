@@ -23,8 +23,9 @@ from perfsuite.models.ranks import Seat, give_up, leave
 from perfsuite.strategies._follower import CLOSE, STREAM, Charge, Reply
 from perfsuite.strategies._launch import Followers
 from perfsuite.strategies._line import COMMANDS, Door, Line, packed
-from perfsuite.strategies._vigil import LETTING_GO_S, LOOK_S, STRAGGLING_S, Vigil
+from perfsuite.strategies._vigil import LETTING_GO_S, STRAGGLING_S, Vigil
 
+LOOK_S = 0.5
 READY_S = 1800.0
 """How long a rank may take to be ready: one may have to compile what another finds in a cache."""
 

@@ -18,7 +18,8 @@ from perfsuite.strategies._launch import Followers
 
 STRAGGLING_S = 60.0
 """A rank that takes no step of a request for so long, while the others wait, ends the session."""
-LOOK_S = 0.5
+LOOK_S = 2.0
+"""How often it looks whether steps are taken; an end wakes it up by itself."""
 LETTING_GO_S = 20.0
 """How long the rank that answers may still be held by a collective with a rank that is gone."""
 

@@ -18,6 +18,7 @@ from perfsuite.measure.session import SessionJob
 from perfsuite.measure.strategy import create, opened
 from perfsuite.models import ranks
 from perfsuite.strategies import _vigil
+from perfsuite.strategies._launch import SIGNALS
 from tests.strategies.ranks import (
     EAGER,
     JIT,
@@ -36,8 +37,9 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="ranks find each
 
 
 def test_threads_are_shared_and_given_back():
-    before = torch.get_num_threads()
+    before, handlers = torch.get_num_threads(), [signal.getsignal(each) for each in SIGNALS]
     with opened_on(2) as strategy:
+        assert [signal.getsignal(each) for each in SIGNALS] == handlers  # which the elastic launch replaces
         with (
             pytest.raises(StrategyUnavailableError, match=r"has a torch.distributed process group already"),
             opened_on(2),
