@@ -17,6 +17,7 @@ class EngineOptions:
     `endpoint` is a base URL ('http://host:8000/v1'), or that of its completions or chat completions. It is stored with
     every recording, so it holds no credentials. `tokenizer` is the Hugging Face id or folder of the model's tokenizer,
     if the model's name does not lead to it. `request_timeout_ns` is how long an endpoint may be silent.
+    `tensor_parallel_size` is how many GPUs a model is split over, by an engine or by perfsuite itself.
     """
 
     endpoint: str | None = None
@@ -30,9 +31,7 @@ class EngineOptions:
         if self.endpoint is not None:
             _check_endpoint(self.endpoint)
         if self.tensor_parallel_size < 1:
-            raise OptionError(
-                f"tensor parallel size: {self.tensor_parallel_size} is not allowed; it must be 1 or above"
-            )
+            raise OptionError(f"tensor parallel: {self.tensor_parallel_size} is not allowed; it must be 1 or above")
         share = self.gpu_memory_utilization
         if share is not None and not 0 < share <= 1:
             raise OptionError(f"gpu memory utilization: {share} is not allowed; it must be above 0 and at most 1")

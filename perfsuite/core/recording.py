@@ -58,6 +58,8 @@ class StartupPhase:
 class Memory:
     """Bytes: the weights, the peak of the strategy's own allocator, and the peak of the session's host memory.
 
+    Of a model that is split over ranks, the sum over all of them, but for `device_used`, which is that of rank 0's GPU.
+
     `None` where it cannot be known (an engine in another process, an endpoint). Of the cell itself: `cell_peak` is the
     allocator's peak during its blocks, `device_used` the most that the driver saw its processes hold then, `cache` what
     the keys and values of its longest request take.

@@ -5,23 +5,28 @@ docs/roofline.md has the formula, and why a limit has a ceiling above what was m
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
+from perfsuite.core.codec import ADDED_LATER
 from perfsuite.core.units import NS_PER_S, format_si
 from perfsuite.core.work import ModelWork
 from perfsuite.core.workload import Workload
 
 
 class Limit(Enum):
-    """What bounds a pass: how fast the device reads memory (bytes/s), or multiplies matrices (FLOP/s)."""
+    """What bounds a pass: how fast a device reads memory (bytes/s), or multiplies matrices (FLOP/s).
+
+    Beside them, where a model is split over several, how fast each of these sends to the others (bytes/s).
+    """
 
     READING = "read bandwidth"
     COMPUTING = "matrix rate"
+    LINK = "link rate"
 
     @property
     def unit(self) -> str:
-        return "B/s" if self is Limit.READING else "FLOP/s"
+        return "FLOP/s" if self is Limit.COMPUTING else "B/s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,17 +43,23 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one device was found to be able to do in one session: `reading` in bytes/s, `computing` in FLOP/s."""
+    """What one device was found to be able to do in one session: `reading` in bytes/s, `computing` in FLOP/s.
+
+    `link` is what each of several devices sends to the others in bytes/s; `None` where there is one, or
+    that is not known.
+    """
 
     reading: Rate
     computing: Rate
+    link: Rate | None = field(default=None, metadata={ADDED_LATER: True})
 
-    def rate(self, limit: Limit) -> Rate:
-        return self.reading if limit is Limit.READING else self.computing
+    def rate(self, limit: Limit) -> Rate | None:
+        return {Limit.READING: self.reading, Limit.COMPUTING: self.computing, Limit.LINK: self.link}[limit]
 
     def words(self, limit: Limit) -> str:
-        """'read bandwidth 3.06 TB/s'."""
-        return f"{limit.value} {format_si(self.rate(limit).measured, limit.unit)}"
+        """'read bandwidth 3.06 TB/s'; empty where it is not known."""
+        rate = self.rate(limit)
+        return f"{limit.value} {format_si(rate.measured, limit.unit)}" if rate else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,15 +105,22 @@ class Roofline:
         return {**ttft, "tpot": decode.ns, "tpot_device": decode.ns, "e2e": whole}
 
     def _pass(self, rows: int, *, past: int, new: int) -> Floor:
-        """max(bytes / bandwidth, operations / rate)."""
+        """max(bytes / bandwidth, operations / rate) of one device of all that share the work, and their sums."""
+        limits, work = self.limits, self.work
         amounts = {
-            Limit.READING: self.work.pass_bytes(rows=rows, past=past),
-            Limit.COMPUTING: self.work.pass_flops(rows=rows, past=past, new=new),
+            Limit.READING: (work.pass_bytes(rows=rows, past=past) / work.ranks, limits.reading),
+            Limit.COMPUTING: (work.pass_flops(rows=rows, past=past, new=new) / work.ranks, limits.computing),
         }
-        times = {limit: NS_PER_S * amount / self.limits.rate(limit).measured for limit, amount in amounts.items()}
-        least = (NS_PER_S * amount / self.limits.rate(limit).ceiling for limit, amount in amounts.items())
+        times = {limit: NS_PER_S * amount / rate.measured for limit, (amount, rate) in amounts.items()}
+        least = max(NS_PER_S * amount / rate.ceiling for amount, rate in amounts.values())
         bound = max(times, key=lambda limit: times[limit])
-        return Floor(ns=times[bound], least_ns=max(least), limit=bound)
+        sent = work.split.link_bytes(rows=rows, new=new) if work.split and limits.link else 0.0
+        on_link, least_on_link = (NS_PER_S * sent / rate for rate in _both(limits.link))
+        return Floor(ns=times[bound] + on_link, least_ns=least + least_on_link, limit=bound)
+
+
+def _both(rate: Rate | None) -> tuple[float, float]:
+    return (rate.measured, rate.ceiling) if rate else (math.inf, math.inf)
 
 
 def mean(floors: Sequence[Floor]) -> Floor | None:
@@ -119,11 +137,16 @@ def strongest(rooflines: Iterable[Roofline]) -> Roofline | None:
     if not found:
         return None
     limits = [roofline.limits for roofline in found]
+    links = [each.link for each in limits if each.link is not None]
     return Roofline(
-        limits=Limits(reading=_best(limits, Limit.READING), computing=_best(limits, Limit.COMPUTING)),
+        limits=Limits(
+            reading=_best(each.reading for each in limits),
+            computing=_best(each.computing for each in limits),
+            link=_best(links) if links else None,
+        ),
         work=found[-1].work,
     )
 
 
-def _best(limits: Iterable[Limits], limit: Limit) -> Rate:
-    return max((each.rate(limit) for each in limits), key=lambda rate: rate.measured)
+def _best(rates: Iterable[Rate]) -> Rate:
+    return max(rates, key=lambda rate: rate.measured)

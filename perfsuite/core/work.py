@@ -1,6 +1,8 @@
 """Owns what one pass of a model has to read and compute at least; what is left out only makes the least smaller."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from perfsuite.core.codec import ADDED_LATER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +20,31 @@ class Attention:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """A model split over `ranks` devices, and what its passes add up over all of them, as bytes of whole vectors.
+
+    `token_bytes` for each new token, `row_bytes` in the last layer, which is computed for the last token of each row;
+    `gathered_bytes` are the logits of each row, which the ranks put together.
+    """
+
+    ranks: int
+    token_bytes: int
+    row_bytes: int
+    gathered_bytes: int
+
+    def link_bytes(self, *, rows: int, new: int) -> float:
+        """Bytes that each rank sends at least in a pass over `new` tokens of each row.
+
+        A sum of S bytes over n ranks makes each of them send 2 (n - 1) / n * S at least, a gathering (n - 1) / n * S
+        (Patarasuk and Yuan 2009, Bandwidth optimal all-reduce algorithms; nccl-tests, PERFORMANCE.md).
+        """
+        share = (self.ranks - 1) / self.ranks
+        return rows * share * (2 * (new * self.token_bytes + self.row_bytes) + self.gathered_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelWork:
-    """What every pass of a model needs, whoever runs it.
+    """What every pass of a model needs, whoever runs it; of a `split` model all of it, whichever rank does it.
 
     `weight_bytes` are read by each pass: all weights once, without embedding tables, of which a pass reads a few rows;
     a table that is the output head as well counts. `token_flops` are 2 * weights of the linear layers, for each new
@@ -30,6 +55,12 @@ class ModelWork:
     token_flops: int
     head_flops: int
     attention: tuple[Attention, ...] = ()
+    split: Split | None = field(default=None, metadata={ADDED_LATER: True})
+
+    @property
+    def ranks(self) -> int:
+        """How many devices share the work."""
+        return self.split.ranks if self.split else 1
 
     def pass_bytes(self, *, rows: int, past: int) -> int:
         """Bytes that a pass reads: the weights once, and of each row what the cache holds of `past` positions."""

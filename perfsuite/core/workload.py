@@ -149,7 +149,8 @@ class ModelFacts:
     limit known), `parameters` a count, `fingerprint` a digest of architecture and weights' origin. `work` is what a
     pass has to read and to compute; `None` where that is not known (an endpoint, a mixture of experts). `layers` is how
     many transformer layers the ids pass (`None`: not known), by which rounding adds up. `quantization` says how and by
-    what weights were quantized; `None` if they were not.
+    what weights were quantized; `None` if they were not. `ranks` is over how many devices it is split, of
+    which `device` is the first.
     """
 
     vocabulary: int
@@ -162,3 +163,4 @@ class ModelFacts:
     layers: int | None = None
     quantization: str | None = None
     eos_token_ids: tuple[int, ...] | None = None
+    ranks: int = 1

@@ -38,7 +38,13 @@ def account_of(strategy: Strategy, facts: ModelFacts | None, clock: Clock) -> Ac
     except Exception as error:  # noqa: BLE001 - the border to engines that are not ours
         failure = Failure(stage="evidence", message=one_line(error))
         return Account(memory=Memory(host_peak=host_peak), evidence=Evidence(), failures=(failure,))
-    return Account(memory=replace(memory, host_peak=host_peak), evidence=evidence, roofline=roofline)
+    memory = replace(memory, host_peak=_with(memory.host_peak, host_peak))
+    return Account(memory=memory, evidence=evidence, roofline=roofline)
+
+
+def _with(others: int | None, own: int | None) -> int | None:
+    """The peak of this process, and of those that run a part of the model."""
+    return own if others is None or own is None else own + others
 
 
 def _roofline(strategy: Strategy, facts: ModelFacts, clock: Clock) -> Roofline | None:

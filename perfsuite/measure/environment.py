@@ -27,15 +27,16 @@ CONTAINERS = {"/.dockerenv": "docker", "/run/.containerenv": "podman", "/run/sys
 def collect(facts: ModelFacts, measure: MeasureOptions) -> Environment:
     """The environment of a session whose strategy opened a model with these facts.
 
-    What must agree: the device's product name, torch's release and CUDA version, the driver's branch, the power limit
-    and the MIG mode that are set, on a CPU its governor and the number of threads torch may use, the model's digest,
-    its dtype and what quantized it, and how samples are taken (warm-up and block size). A difference in any of these
-    explains a difference in latency by itself.
+    What must agree: the device's product name ('2 x NVIDIA H200' where a model is split over two), torch's release and
+    CUDA version, the driver's branch, the power limit and the MIG mode that are set, on a CPU its governor and the
+    number of threads torch may use, the model's digest, its dtype and what quantized it, and how samples are taken
+    (warm-up and block size). A difference in any of these explains a difference in latency by itself.
     """
     settings = _settings(facts.device)
     here = facts.device == "cpu" or facts.device.startswith("cuda")
     torch_keys = _torch_keys(facts.device) if here and "torch" in sys.modules else {}
-    device = _device_name(facts.device)
+    name = _device_name(facts.device)
+    device = f"{facts.ranks} x {name}" if facts.ranks > 1 else name
     must_agree = {
         "device": device,
         "model": facts.fingerprint,

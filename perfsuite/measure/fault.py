@@ -33,8 +33,13 @@ NOT_RUN = "not run"
 
 
 def device_fault(error: BaseException) -> str | None:
-    """'CUDA error: an illegal memory access was encountered'; `None` if the process still has its device."""
+    """'CUDA error: an illegal memory access was encountered'; `None` if the process still has its device.
+
+    What a strategy itself calls a loss, such as that of another rank, is one.
+    """
     for each in _chain(error):
+        if isinstance(each, DeviceLostError):
+            return str(each)
         for line in str(each).splitlines():
             if any(speaker + words in line for speaker in SPEAKERS for words in LASTING):
                 return line.strip()[:300]

@@ -32,11 +32,11 @@ class _Finding:
 
 
 def measure_limits(gauges: Iterable[Gauge], clock: Clock) -> Limits | None:
-    """The limits that these gauges show; `None` if one of the two was not shown."""
+    """The limits that these gauges show; `None` if one of the two of each device was not shown."""
     found = [finding for finding in map(partial(_best, clock), gauges) if finding]  # where no name keeps a gauge alive
     rates = {limit: _rate([finding for finding in found if finding.limit is limit]) for limit in Limit}
-    reading, computing = rates[Limit.READING], rates[Limit.COMPUTING]
-    return Limits(reading=reading, computing=computing) if reading and computing else None
+    reading, computing, link = rates[Limit.READING], rates[Limit.COMPUTING], rates[Limit.LINK]
+    return Limits(reading=reading, computing=computing, link=link) if reading and computing else None
 
 
 def _rate(found: list[_Finding]) -> Rate | None:

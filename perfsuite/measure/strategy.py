@@ -38,6 +38,7 @@ class Ability(Enum):
     SEED = "seed"
     LOGITS = "logits"
     QUANTIZATION = "quantization"
+    TENSOR_PARALLEL = "tensor parallel"
 
 
 ALL_SAMPLING = frozenset({Ability.TEMPERATURE, Ability.TOP_K, Ability.TOP_P, Ability.REPETITION_PENALTY, Ability.SEED})
@@ -52,6 +53,15 @@ def require_quantization(strategy: "Strategy", model: ModelSpec) -> None:
         raise StrategyUnavailableError(
             f"--perf-quantization: strategy {strategy.name!r} cannot quantize weights to {model.quantization}; drop "
             "the flag, or use --perf-strategy eager, jit, cuda-graph or jit-cuda-graph"
+        )
+
+
+def require_tensor_parallel(strategy: "Strategy", model: ModelSpec) -> None:
+    """StrategyUnavailableError if the model is to be split over GPUs and the strategy does not say that it can."""
+    if model.engine.tensor_parallel_size > 1 and Ability.TENSOR_PARALLEL not in strategy.abilities:
+        raise StrategyUnavailableError(
+            f"--perf-tensor-parallel: strategy {strategy.name!r} cannot split a model over GPUs; drop the flag, or use "
+            "--perf-strategy eager, cuda-graph, jit, jit-cuda-graph, vllm or tensorrt-llm"
         )
 
 
@@ -243,6 +253,7 @@ class ScriptsTime(Protocol):
 def opened(strategy: Strategy, model: ModelSpec, workloads: tuple[Workload, ...] = ()) -> Iterator[Strategy]:
     """The strategy, open and ready; closed on the way out whatever happens."""
     require_quantization(strategy, model)
+    require_tensor_parallel(strategy, model)
     try:
         for _ in strategy.open(model, workloads):
             pass

@@ -36,6 +36,7 @@ from perfsuite.measure.strategy import (
     Strategy,
     create,
     require_quantization,
+    require_tensor_parallel,
     use_engines,
     wanted_abilities,
 )
@@ -91,6 +92,7 @@ def run_job(job: SessionJob, emit: Emit, turns: Turns | None = None) -> None:
         strategy = create(job.reference)
         _check_abilities(strategy, job)
         require_quantization(strategy, job.cells[0].model)
+        require_tensor_parallel(strategy, job.cells[0].model)
         use_engines(strategy, job.engine_dir)
     except OptionError as error:
         emit(Event(refused=str(error)))

@@ -13,7 +13,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from perfsuite.core.errors import DeviceMemoryError, ModelLoadError
+from perfsuite.core.errors import DeviceMemoryError, ModelLoadError, StrategyUnavailableError
 from perfsuite.core.units import format_bytes
 from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
 from perfsuite.measure.fault import device_fault
@@ -22,6 +22,8 @@ from perfsuite.models.device import find_device, free_bytes, is_out_of_memory
 from perfsuite.models.fingerprint import fingerprint
 from perfsuite.models.presets import check_positions, packaged_weights, positions_in, preset
 from perfsuite.models.quantization import quantize, require_quantization
+from perfsuite.models.ranks import ALONE, Seat
+from perfsuite.models.split import require_split, split, split_of
 from perfsuite.models.storage import bytes_of
 from perfsuite.models.tokenizer import tokenizer_notes
 from perfsuite.models.work import work_of
@@ -60,8 +62,23 @@ class LoadedModel:
         return bytes_of(self.model.parameters())
 
 
-def load(spec: ModelSpec, workloads: tuple[Workload, ...] = ()) -> LoadedModel:
+def require_parallel(spec: ModelSpec, size: int) -> None:
+    """StrategyUnavailableError if a model cannot be split over `size` ranks, before any of its weights is touched."""
+    if spec.quantization:
+        raise StrategyUnavailableError(
+            "--perf-quantization: quantized weights are not split over GPUs; drop it, or --perf-tensor-parallel"
+        )
+    with _quiet_transformers():
+        config = read_config(spec)
+        with _errors_told(spec, config, torch.float32, torch.device("meta")):
+            require_split(spec.name, _draw(spec, config, torch.float32, torch.device("meta")), size)
+
+
+def load(spec: ModelSpec, workloads: tuple[Workload, ...] = (), seat: Seat = ALONE) -> LoadedModel:
     """The model that `spec` names, ready to run; OptionError before its weights are touched if a workload is too long.
+
+    One of several ranks keeps its part alone: of weights that are read, before they come to the device; drawn ones are
+    drawn in full, so that they are the same as on one device. The facts are those of the whole model.
 
     Presets without weights of their own, and any model with load format 'dummy', get weights drawn from a fixed seed
     directly on the device; weights are quantized there, once all of them are. Raises ModelLoadError for what cannot be
@@ -76,13 +93,19 @@ def load(spec: ModelSpec, workloads: tuple[Workload, ...] = ()) -> LoadedModel:
         check_positions(spec.name, _positions(config), workloads)
         dtype = dtype_of(spec, config, device)
         with _errors_told(spec, config, dtype, device):
-            model = _draw(spec, config, dtype, device) if is_dummy(spec) else _read(spec, config, dtype).to(device)
+            model = _draw(spec, config, dtype, device) if is_dummy(spec) else _read(spec, config, dtype)
             model.eval().requires_grad_(False)
-            quantization = quantize(model, spec.quantization) if spec.quantization else None
-    facts = _facts(spec, model, dtype, device)
+            facts = _facts(spec, model, dtype, device)
+            if seat.size > 1:
+                facts = _of_ranks(facts, model, dtype, seat)
+                split(model, seat)
+            model.to(device)
+            if spec.quantization:
+                quantization = quantize(model, spec.quantization)
+                facts = replace(facts, quantization=quantization, work=work_of(model, dtype))
     with _quiet_transformers():
         notes = tokenizer_notes(spec, facts.vocabulary, facts.eos_token_ids or ())
-    return LoadedModel(model=model, facts=replace(facts, quantization=quantization), notes=notes)
+    return LoadedModel(model=model, facts=facts, notes=notes)
 
 
 @contextmanager
@@ -177,6 +200,13 @@ def _facts(spec: ModelSpec, model: Any, dtype: torch.dtype, device: torch.device
         work=work_of(model, dtype),
         eos_token_ids=_eos_token_ids(model),
     )
+
+
+def _of_ranks(facts: ModelFacts, model: Any, dtype: torch.dtype, seat: Seat) -> ModelFacts:
+    """The facts of a whole model that is going to be split."""
+    work = facts.work
+    shared = replace(work, split=split_of(model, seat.size, dtype)) if work else None
+    return replace(facts, ranks=seat.size, work=shared)
 
 
 def _positions(config: Any) -> int | None:

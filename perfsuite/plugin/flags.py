@@ -16,6 +16,8 @@ class Flag(NamedTuple):
     help: str
     metavar: str = "VALUE"
     has_ini: bool = True
+    earlier: tuple[str, ...] = ()
+    """Options by which it went in earlier versions; they are still taken."""
 
     @property
     def option(self) -> str:
@@ -68,7 +70,13 @@ VALUES = (
     Flag("endpoint", "", "URL of an OpenAI-compatible server for the strategy openai: http://127.0.0.1:8000/v1", "URL"),
     Flag("tokenizer", "", "Hugging Face id or folder of an endpoint's tokenizer, if --perf-model does not lead to it"),
     Flag("request_timeout", "60s", "an endpoint that sends nothing for so long failed the request", "TIME"),
-    Flag("tensor_parallel_size", "1", "GPUs that vllm or tensorrt-llm splits the model over", "N"),
+    Flag(
+        "tensor_parallel",
+        "1",
+        "GPUs that a model is split over: by transformers' own plan for it, or by vllm or tensorrt-llm",
+        "N",
+        earlier=("--perf-tensor-parallel-size",),
+    ),
     Flag("gpu_memory_utilization", "", "share of a GPU's memory that vllm or tensorrt-llm may take, e.g. 0.5", "SHARE"),
     Flag("max_model_len", "", "longest sequence of vllm or tensorrt-llm; the longest that the tests ask for", "N"),
     Flag("temperature", "0.7", "sampling temperature; 0 is greedy", "T"),
@@ -204,7 +212,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     for flag in VALUES:
         default = f" (default: {flag.default})" if flag.default else ""
-        group.addoption(flag.option, dest=flag.key, metavar=flag.metavar, help=flag.help + default)
+        names = (flag.option, *flag.earlier)
+        group.addoption(*names, dest=flag.key, metavar=flag.metavar, help=flag.help + default)
         if flag.has_ini:
             parser.addini(flag.key, f"default of {flag.option}")
     for flag in SWITCHES:

@@ -176,7 +176,7 @@ def _engine(reader: Reader) -> EngineOptions:
         endpoint=reader.text("endpoint") or None,
         tokenizer=reader.text("tokenizer") or None,
         request_timeout_ns=parse_duration(reader.text("request_timeout"), where=FLAGS["request_timeout"].option),
-        tensor_parallel_size=reader.number("tensor_parallel_size", int),
+        tensor_parallel_size=reader.number("tensor_parallel", int),
         gpu_memory_utilization=reader.number("gpu_memory_utilization", float) if share else None,
         max_model_len=reader.whole_or_none("max_model_len"),
     )

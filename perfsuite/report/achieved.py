@@ -46,5 +46,5 @@ def _share(fraction: float | None) -> str:
 def limits_lines(rows: Sequence[Row]) -> tuple[Line, ...]:
     """'limits, measured: read bandwidth 3.06 TB/s, matrix rate 800 TFLOP/s'; none where none are known."""
     roofline = roofline_of(recordings_of(rows))
-    words = ", ".join(roofline.limits.words(limit) for limit in Limit) if roofline else ""
+    words = ", ".join(filter(None, map(roofline.limits.words, Limit))) if roofline else ""
     return (Line(f"limits, measured: {words}"),) if words else ()

@@ -12,6 +12,7 @@ import torch
 
 from perfsuite.core.roofline import Limit
 from perfsuite.models.device import free_bytes
+from perfsuite.models.ranks import add_up
 from perfsuite.strategies._device_time import Stopwatch
 
 MIB = 2**20
@@ -22,6 +23,8 @@ READ_PER_RUN_ON_GPU, MOST_LAUNCHES = 256 * MIB, 64
 """A small sum is launched several times, one right behind the other, so that the device has no time to wait."""
 SIDE_ON_CPU, SIDES_ON_GPU = 1024, (8192, 4096)
 """Of a GPU's matrices the largest that fit; smaller ones do not show its rate."""
+SUMMED_ON_CPU, SUMMED_ON_GPU, SUMS = 4 * MIB, 64 * MIB, 4
+"""What several ranks add up to show how fast they send: so large that the beginning of a sum does not count."""
 SEED = 0
 
 
@@ -73,7 +76,57 @@ class DeviceGauge:
         return self._stopwatch.durations_ns()[0]
 
 
-Gauges = Iterator[HostGauge | DeviceGauge]
+class Link:
+    """Sums over all ranks of a split model, timed by the GPU where there is one; all ranks send at once."""
+
+    def __init__(self, device: torch.device) -> None:
+        on_gpu = device.type == "cuda"
+        self._device = device
+        self._values = torch.zeros((SUMMED_ON_GPU if on_gpu else SUMMED_ON_CPU) // 4, device=device)
+        self._stopwatch = Stopwatch(device) if on_gpu else None
+
+    @property
+    def amount(self) -> int:
+        """Bytes of all sums of one call."""
+        return SUMS * self._values.numel() * self._values.element_size()
+
+    def send(self) -> None:
+        """Once all ranks are there, a few sums, one right behind the other."""
+        with torch.inference_mode():
+            add_up(self._values[:1])
+            if self._stopwatch:
+                self._stopwatch.reset()
+                self._stopwatch.record()
+            for _ in range(SUMS):
+                add_up(self._values)
+            if self._stopwatch:
+                self._stopwatch.record()
+                torch.cuda.synchronize(self._device)
+
+    def device_ns(self) -> int | None:
+        return self._stopwatch.durations_ns()[0] if self._stopwatch else None
+
+
+class LinkGauge:
+    """What each of several ranks sends to the others: 2 (ranks - 1) / ranks of what they add up, at least.
+
+    `send` lets all ranks send by their links, of which `link` is this one's.
+    """
+
+    limit, parts = Limit.LINK, 1
+
+    def __init__(self, link: Link, ranks: int, send: Callable[[], object]) -> None:
+        self.amount = round(2 * (ranks - 1) / ranks * link.amount)
+        self._link, self._send = link, send
+
+    def run(self) -> None:
+        self._send()
+
+    def device_ns(self) -> int | None:
+        return self._link.device_ns()
+
+
+Gauges = Iterator[HostGauge | DeviceGauge | LinkGauge]
 
 
 def gauges_on(device: torch.device, dtype: torch.dtype, weight_bytes: int) -> Gauges:

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 from torch.nn import functional
 
+from perfsuite.models.split import SUM
+
 LAST = (slice(None, None, None), slice(-1, None, None), slice(None, None, None))
 """How transformers takes the last position of [B, L, N]."""
 _FUNCTIONS: frozenset[Callable[..., Any]] = frozenset(
@@ -21,7 +23,7 @@ _FUNCTIONS: frozenset[Callable[..., Any]] = frozenset(
 )  # fmt: skip
 _METHODS = frozenset({"to", "float", "type_as", "pow"})
 _METHODS_OVER_ONE_DIMENSION = frozenset({"mean", "split"})
-_OUR_PRODUCT = "perfsuite.skinny_linear"
+_OUR_PRODUCT, _OUR_SUM = "perfsuite.skinny_linear", f"{SUM}."
 
 
 def compute_last_position_only(traced: GraphModule) -> int:
@@ -45,9 +47,15 @@ def _read_at_the_end_only(graph: Graph) -> frozenset[Node]:
     found = {node for node in graph.nodes if _takes_last(node)}
     ends = frozenset(found)
     for node in reversed(graph.nodes):
-        if node.users and all(user in found for user in node.users) and _goes_row_by_row(node, found):
+        readers = [user for user in node.users if not _adds_up(user)]
+        if readers and all(user in found for user in readers) and _goes_row_by_row(node, found):
             found.add(node)
     return frozenset(found - ends)
+
+
+def _adds_up(node: Node) -> bool:
+    """Whether a node is a sum over all ranks, in place: of however many rows there are."""
+    return str(node.target).startswith(_OUR_SUM) and not node.users
 
 
 def _takes_last(node: Node) -> bool:

@@ -18,6 +18,7 @@ from perfsuite.core.workload import ModelSpec, Workload
 from perfsuite.measure.strategy import ALL_SAMPLING, Ability
 from perfsuite.models.device import find_device
 from perfsuite.strategies._inprocess import InProcess
+from perfsuite.strategies._of_ranks import on_every_rank
 from perfsuite.strategies._static import require_static_cache, use_static_attention
 from perfsuite.strategies._static_step import StaticStep
 
@@ -28,7 +29,7 @@ class StaticStrategy(InProcess):
     name: str
     getting_ready: str
     """What the phase after loading is called."""
-    abilities = ALL_SAMPLING | {Ability.BATCH, Ability.LOGITS, Ability.QUANTIZATION}
+    abilities = ALL_SAMPLING | {Ability.BATCH, Ability.LOGITS, Ability.QUANTIZATION, Ability.TENSOR_PARALLEL}
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +64,8 @@ class StaticStrategy(InProcess):
         yield self.getting_ready
         self._step = self.make_step(loaded.model, loaded.device)
         self.start(self._step)
-        self._step.expect(workloads)
+        with self.all_ranks_ready():
+            self._step.expect(workloads)
         self._prepared_at_open = self._step.prepared
 
     @property
@@ -75,8 +77,13 @@ class StaticStrategy(InProcess):
     def prepare(self, request: Request) -> None:
         """Make ready what a request will run; what is compiled or captured for it belongs to no latency."""
         self.check_length(request)
+        self.on_all_ranks(StaticStrategy.make_ready, request)
+
+    def make_ready(self, request: Request) -> None:
+        """The same on this rank alone."""
         self.step.prepare(request)
 
+    @on_every_rank
     def next_token_logits(self, prompts: tuple[tuple[int, ...], ...]) -> Tensor:
         """Logits of the token after each prompt (all of one length): [B, V], float32, on the host; not replayed."""
         return self.step.next_token_logits(prompts)

@@ -43,7 +43,7 @@ def built_engine(model: ModelSpec, workloads: tuple[Workload, ...]) -> Handover:
     gpus = int(network.get("mapping", {}).get("tp_size", 1))
     if gpus != model.engine.tensor_parallel_size:
         raise OptionError(
-            f"model {model.name!r}: the engine was built for {gpus} GPUs; use --perf-tensor-parallel-size {gpus}"
+            f"model {model.name!r}: the engine was built for {gpus} GPUs; use --perf-tensor-parallel {gpus}"
         )
     return Handover(
         location=str(folder),

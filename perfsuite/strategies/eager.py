@@ -11,6 +11,7 @@ from perfsuite.core.workload import ModelSpec, Workload
 from perfsuite.measure.strategy import ALL_SAMPLING, Ability
 from perfsuite.strategies._decode import SampledStep, last_position_only, next_token_logits
 from perfsuite.strategies._inprocess import InProcess
+from perfsuite.strategies._of_ranks import on_every_rank
 
 
 class EagerForward:
@@ -41,7 +42,7 @@ class EagerStrategy(InProcess):
     """Runs a model as transformers does, without compilation or graphs: what every other strategy is compared with."""
 
     name = "eager"
-    abilities = ALL_SAMPLING | {Ability.BATCH, Ability.LOGITS, Ability.QUANTIZATION}
+    abilities = ALL_SAMPLING | {Ability.BATCH, Ability.LOGITS, Ability.QUANTIZATION, Ability.TENSOR_PARALLEL}
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,8 +52,10 @@ class EagerStrategy(InProcess):
         yield "load"
         loaded = self.load(model, workloads)
         self._forward = EagerForward(loaded.model)
-        self.start(SampledStep(self._forward, loaded.device))
+        with self.all_ranks_ready():
+            self.start(SampledStep(self._forward, loaded.device))
 
+    @on_every_rank
     def next_token_logits(self, prompts: tuple[tuple[int, ...], ...]) -> Tensor:
         """Logits of the token after each prompt (all of one length): [B, V], float32, on the host."""
         if self._forward is None:

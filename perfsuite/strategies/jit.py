@@ -7,6 +7,7 @@ from torch import Tensor
 
 from perfsuite.core.recording import Evidence
 from perfsuite.strategies._compile import Regions, inductor_options
+from perfsuite.strategies._of_ranks import on_every_rank
 from perfsuite.strategies._static_step import StaticStep
 from perfsuite.strategies._static_strategy import StaticStrategy
 
@@ -21,6 +22,7 @@ class JitStrategy(StaticStrategy):
         self._regions = Regions(inductor_options(self.facts(), device))
         return StaticStep(model, self._regions.prepare, self._regions.compile)
 
+    @on_every_rank
     def next_token_logits(self, prompts: tuple[tuple[int, ...], ...]) -> Tensor:
         """Logits of the token after each prompt (all of one length): [B, V], float32, on the host."""
         step = self.step

@@ -14,6 +14,7 @@ from perfsuite.strategies._graphs import GraphPool
 from perfsuite.strategies._halves import halve_deep_products
 from perfsuite.strategies._kernel_attention import use_kernel_attention
 from perfsuite.strategies._kernel_draws import KernelDraws
+from perfsuite.strategies._of_ranks import on_every_rank
 from perfsuite.strategies._overlap import overlaps
 from perfsuite.strategies._skinny import use_skinny_products
 from perfsuite.strategies._static_step import StaticStep
@@ -55,6 +56,7 @@ class JitCudaGraphStrategy(StaticStrategy):
         with self._regions.foreseen():
             return self._pool.capture(run, generator)
 
+    @on_every_rank
     def next_token_logits(self, prompts: tuple[tuple[int, ...], ...]) -> Tensor:
         """Logits of the token after each prompt (all of one length): [B, V], float32, on the host; not replayed."""
         step = self.step

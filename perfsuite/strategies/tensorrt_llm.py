@@ -40,7 +40,9 @@ class TensorRTLLMStrategy:
     """One engine, whose workers are processes of their own; the rows of a batch are requests that are sent together."""
 
     name = "tensorrt-llm"
-    abilities: frozenset[Ability] = (ALL_SAMPLING | {Ability.BATCH, Ability.CONCURRENCY}) - {Ability.REPETITION_PENALTY}
+    abilities: frozenset[Ability] = (ALL_SAMPLING - {Ability.REPETITION_PENALTY}) | {
+        *(Ability.BATCH, Ability.CONCURRENCY, Ability.TENSOR_PARALLEL)
+    }
 
     def __init__(self) -> None:
         self._llm: Any = None

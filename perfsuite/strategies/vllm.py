@@ -36,7 +36,7 @@ class VllmStrategy:
     """One engine; the rows of a batch are requests that are added together."""
 
     name = "vllm"
-    abilities = ALL_SAMPLING | {Ability.BATCH, Ability.CONCURRENCY}
+    abilities = ALL_SAMPLING | {Ability.BATCH, Ability.CONCURRENCY, Ability.TENSOR_PARALLEL}
 
     def __init__(self) -> None:
         self._engine: Any = None

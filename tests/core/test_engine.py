@@ -33,7 +33,7 @@ def test_a_url_with_a_secret_is_refused_without_repeating_it(url: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("tensor_parallel_size", 0, "tensor parallel size: 0 is not allowed; it must be 1 or above"),
+        ("tensor_parallel_size", 0, "tensor parallel: 0 is not allowed; it must be 1 or above"),
         ("gpu_memory_utilization", 0.0, "gpu memory utilization: 0.0 is not allowed; it must be above 0 and at most 1"),
         ("gpu_memory_utilization", 1.1, "gpu memory utilization: 1.1 is not allowed; it must be above 0 and at most 1"),
         ("max_model_len", 1, "max model len: 1 is not allowed; it must be 2 or above"),

@@ -6,7 +6,7 @@ import pytest
 
 from perfsuite.core.roofline import Limit, Limits, Rate, Roofline, mean, strongest
 from perfsuite.core.units import to_ms
-from perfsuite.core.work import Attention, ModelWork
+from perfsuite.core.work import Attention, ModelWork, Split
 from perfsuite.core.workload import Workload
 from tests.builders import make_roofline
 
@@ -122,6 +122,60 @@ def test_no_session_has_no_limits() -> None:
 def test_a_limit_is_said_with_its_unit() -> None:
     assert H100.words(Limit.READING) == "read bandwidth 3.06 TB/s"
     assert H100.words(Limit.COMPUTING) == "matrix rate 800 TFLOP/s"
+    assert replace(H100, link=rate(3e11)).words(Limit.LINK) == "link rate 300 GB/s"
+    assert H100.words(Limit.LINK) == ""
+
+
+SPLIT = Split(ranks=2, token_bytes=2 * 31 * 4096 * 2, row_bytes=2 * 4096 * 2, gathered_bytes=32000 * 2)
+"""Llama-2-7B in float16: two sums of 4096 numbers a layer, and the logits."""
+
+
+def test_what_is_split_takes_its_share_of_the_time_and_what_it_sends() -> None:
+    """By hand: half of the weights; of 400 tokens 2 * (n - 1) / n = 1 times their sums, and half of the logits."""
+    shared = replace(LLAMA_ON_H100, work=replace(LLAMA_2_7B, split=SPLIT), limits=replace(H100, link=rate(3e11)))
+    sent = 400 * 507_904 + 16_384 + 32_000
+    assert SPLIT.link_bytes(rows=1, new=400) == sent
+    whole, half = (each.prefill(workload(400)) for each in (LLAMA_ON_H100, shared))
+    assert half.ns == pytest.approx(whole.ns / 2 + 1e9 * sent / 3e11)
+    assert half.limit is whole.limit
+    assert shared.step(workload(10), 1).ns == pytest.approx(
+        LLAMA_ON_H100.step(workload(10), 1).ns / 2 + 1e9 * (507_904 + 16_384 + 32_000) / 3e11
+    )
+
+
+def test_what_is_sent_has_a_ceiling_of_its_own() -> None:
+    work = replace(LLAMA_2_7B, split=SPLIT)
+    careful = Roofline(work=work, limits=replace(H100, link=rate(3e11, doubt=2)))
+    certain = Roofline(work=work, limits=replace(H100, link=rate(3e11)))
+    sent_ns = 1e9 * SPLIT.link_bytes(rows=1, new=400) / 3e11
+    assert careful.prefill(workload(400)).ns == certain.prefill(workload(400)).ns
+    difference = certain.prefill(workload(400)).least_ns - careful.prefill(workload(400)).least_ns
+    assert difference == pytest.approx(sent_ns * (1 / _doubt_of(certain) - 1 / 2))
+
+
+def _doubt_of(roofline: Roofline) -> float:
+    link = roofline.limits.link
+    assert link is not None
+    return link.ceiling / link.measured
+
+
+def test_a_link_that_is_not_known_leaves_out_what_is_sent() -> None:
+    work = replace(LLAMA_2_7B, split=SPLIT)
+    assert Roofline(work=work, limits=H100).prefill(workload(400)).ns == pytest.approx(
+        LLAMA_ON_H100.prefill(workload(400)).ns / 2
+    )
+
+
+def test_four_ranks_send_three_halves_of_what_they_add_up() -> None:
+    split = replace(SPLIT, ranks=4)
+    assert split.link_bytes(rows=2, new=1) == 2 * (1.5 * (507_904 + 16_384) + 0.75 * 64_000)
+
+
+def test_of_several_sessions_the_best_link_counts() -> None:
+    limits = [H100, replace(H100, link=rate(2e11)), replace(H100, link=rate(3e11))]
+    best = strongest([replace(LLAMA_ON_H100, limits=each) for each in limits])
+    assert best is not None
+    assert best.limits.link == rate(3e11)
 
 
 @pytest.mark.parametrize(("measured", "ceiling"), [(0.0, 1.0), (-1.0, 1.0), (2.0, 1.0), (1.0, float("inf"))])

@@ -20,6 +20,12 @@ def test_a_device_that_is_no_machine_names_itself() -> None:
     assert collect(facts("scripted"), MeasureOptions()).device == "scripted"
 
 
+def test_a_model_that_is_split_says_over_how_many_devices() -> None:
+    split = collect(replace(facts("scripted"), ranks=2), MeasureOptions())
+    assert split.device == split.must_agree["device"] == "2 x scripted"
+    assert split.slug == "2-x-scripted"
+
+
 def test_what_runs_elsewhere_does_not_depend_on_this_torch() -> None:
     import torch
 

@@ -49,3 +49,9 @@ def test_a_fault_becomes_an_error_of_ours_and_others_stay() -> None:
         raise torch.AcceleratorError(ILLEGAL)
     with pytest.raises(KeyError), loss_told():
         raise KeyError("other")
+
+
+def test_a_rank_that_is_gone_is_a_loss_in_its_own_words() -> None:
+    lost = RuntimeError("a collective broke off")
+    lost.__cause__ = DeviceLostError("rank 1 of 2 was killed by SIGKILL")
+    assert device_fault(lost) == "rank 1 of 2 was killed by SIGKILL"

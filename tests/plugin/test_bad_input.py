@@ -273,6 +273,20 @@ def test_a_model_for_which_there_is_no_room_fails_its_cells_and_the_others_are_m
     result.stdout.fnmatch_lines(["*WithoutRoom/tiny/p10-o4*invalid*the weights take 12.6 GiB, 3.1 GiB were free*"])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--perf-strategy=fake", "--perf-tensor-parallel=2"), "strategy 'fake' cannot split a model over GPUs"),
+        (("--perf-strategy=eager", "--perf-tensor-parallel=5"), "has 4 attention heads, which 5 ranks do not divide"),
+    ],
+)
+def test_a_model_that_cannot_be_split_is_one_line(run: Run, arguments: tuple[str, ...], words: str) -> None:
+    result = run("--perf", "--perf-device=cpu", *arguments)
+    assert result.ret == 1
+    assert words in str(result.stdout)
+    assert "Traceback" not in str(result.stdout) + str(result.stderr)
+
+
 def test_a_strategy_that_was_named_and_cannot_run_fails(run: Run) -> None:
     result = run("--perf", "--perf-strategy=tests.scripted:Unavailable")
     result.assert_outcomes(failed=8)

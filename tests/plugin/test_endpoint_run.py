@@ -72,7 +72,8 @@ def test_a_model_that_is_not_served_is_one_line(run_endpoint: Run) -> None:
         ("--perf-endpoint=nowhere", "--perf-endpoint: 'nowhere' is no URL of a server"),
         ("--perf-endpoint=http://sk-do-not-tell@host/v1", "--perf-endpoint: a URL with credentials"),
         ("--perf-request-timeout=soon", "--perf-request-timeout: 'soon'"),
-        ("--perf-tensor-parallel-size=0", "--perf-tensor-parallel-size: 0 is not allowed; it must be 1 or above"),
+        ("--perf-tensor-parallel=0", "--perf-tensor-parallel: 0 is not allowed; it must be 1 or above"),
+        ("--perf-tensor-parallel-size=two", "--perf-tensor-parallel: 'two' is not a whole number"),
         ("--perf-gpu-memory-utilization=2", "--perf-gpu-memory-utilization: 2.0 is not allowed; it must be above 0"),
         ("--perf-goodput=ttft:50", "--perf-goodput (ttft): '50' is not a duration; write for example '90s'"),
         (

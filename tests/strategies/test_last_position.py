@@ -4,6 +4,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from perfsuite.models import split as of_model
+from perfsuite.models.ranks import Seat
+from perfsuite.models.split import SummedLinear
 from perfsuite.strategies._fusion import fuse_projections, keep_rotations
 from perfsuite.strategies._last_position import compute_last_position_only
 from perfsuite.strategies._skinny import use_skinny_products
@@ -119,3 +122,18 @@ def test_a_model_says_what_it_said_and_multiplies_one_row_after_its_last_attenti
         assert (mine - theirs).abs().max() <= 0.03 * theirs.abs().max()
     if kind != "gpt2":  # its layers are no Linear
         assert rows[0][-5:] == [12, 1, 1, 1, 1]  # all rows of queries, keys, values; then one
+
+
+def test_a_sum_over_ranks_is_of_the_last_row_where_only_that_is_read(monkeypatch):
+    """Of one rank that meets nobody the sum is itself; the product before it has one row, and so has what is sent."""
+    torch._dynamo.reset()
+    sent = []
+    monkeypatch.setattr(of_model, "add_up", lambda partial: sent.append(partial.shape[1]))
+    linear = torch.nn.Linear(8, 8, bias=False)
+    summed = SummedLinear(linear, Seat(rank=0, size=1)).requires_grad_(False)
+    compiled, _, rows = traced(lambda states: (states + summed(functional.silu(states)))[:, slice(-1, None), :])
+    states = torch.randn((1, 5, 8), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        said = compiled(states)
+        assert torch.allclose(said, (states + linear(functional.silu(states)))[:, -1:], atol=1e-6)
+    assert (rows[-1], sent[-1]) == (1, 1)

@@ -261,7 +261,7 @@ def test_an_engine_for_other_gpus_or_shorter_sequences_is_refused(monkeypatch, e
     tensorrt_llm_double.install(monkeypatch)
     model = ModelSpec(name=str(engine_folder), device="cuda")
     said = refused(replace(model, engine=EngineOptions(tensor_parallel_size=2)), OptionError)
-    assert said.endswith("the engine was built for 1 GPUs; use --perf-tensor-parallel-size 1")
+    assert said.endswith("the engine was built for 1 GPUs; use --perf-tensor-parallel 1")
     config = json.loads((engine_folder / "config.json").read_text())
     config["build_config"]["max_seq_len"] = 64
     (engine_folder / "config.json").write_text(json.dumps(config))

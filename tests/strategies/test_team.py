@@ -1,0 +1,190 @@
+"""A team of ranks starts and ends whole, and a rank that is gone is named."""
+
+import os
+import signal
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from perfsuite.core.errors import DeviceLostError, ModelLoadError, StrategyUnavailableError
+from perfsuite.core.matrix import Cell
+from perfsuite.core.options import MeasureOptions
+from perfsuite.core.validity import problems
+from perfsuite.core.workload import ModelSpec, Workload
+from perfsuite.measure.launcher import run_session
+from perfsuite.measure.session import SessionJob
+from perfsuite.measure.strategy import create, opened
+from perfsuite.models import ranks
+from perfsuite.strategies import _vigil
+from perfsuite.strategies._launch import SIGNALS
+from tests.strategies.ranks import (
+    EAGER,
+    JIT,
+    PROMPT,
+    UNCAPTURED_JIT,
+    WORKLOAD,
+    followers_of,
+    is_alive,
+    opened_on,
+    saved_model,
+    spec_of,
+    tokens_of,
+)
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="ranks find each other by local sockets")
+
+
+def test_threads_are_shared_and_given_back():
+    before, handlers = torch.get_num_threads(), [signal.getsignal(each) for each in SIGNALS]
+    with opened_on(2) as strategy:
+        assert [signal.getsignal(each) for each in SIGNALS] == handlers  # which the elastic launch replaces
+        with (
+            pytest.raises(StrategyUnavailableError, match=r"has a torch.distributed process group already"),
+            opened_on(2),
+        ):
+            pass
+        assert tokens_of(strategy, temperature=0)
+        assert torch.get_num_threads() == max(1, before // 2)
+        followers = followers_of(strategy)
+        assert all(map(is_alive, followers))
+    assert torch.get_num_threads() == before
+    assert not any(map(is_alive, followers))
+    assert ranks.world_size() == 1
+
+
+@pytest.mark.parametrize("reference", [JIT, UNCAPTURED_JIT])
+def test_compiled_passes_are_whole_and_say_what_one_device_says(reference, tmp_path):
+    model = saved_model(tmp_path, "qwen2")
+    dtype = "bfloat16" if reference == UNCAPTURED_JIT else "float32"
+    with opened_on(1, model, EAGER, dtype=dtype) as strategy:
+        whole = strategy.next_token_logits((PROMPT,))
+        tokens = tokens_of(strategy, temperature=0)
+    with opened_on(2, model, reference, dtype=dtype) as strategy:
+        assert strategy.seat.size == 2
+        said = strategy.next_token_logits((PROMPT,))
+        counts = strategy.evidence()
+        if reference == UNCAPTURED_JIT:
+            assert strategy.skinny == 9
+            assert (said - whole).abs().max() <= 0.05 * whole.abs().max()
+        else:
+            assert tokens_of(strategy, temperature=0) == tokens
+            assert torch.allclose(said, whole, atol=1e-3 * whole.abs().max())
+    assert (counts.graph_breaks, counts.recompiles, counts.kernel_fallbacks) == (0, 0, 0)
+
+
+def test_a_rank_that_is_killed_is_named_and_leaves_nothing_behind():
+    with opened_on(2) as strategy:
+        (follower,) = followers_of(strategy)
+        os.kill(follower, signal.SIGKILL)
+        with pytest.raises(DeviceLostError, match=r"^rank 1 of 2 was killed by SIGKILL$"):
+            tokens_of(strategy, temperature=0)
+        with pytest.raises(DeviceLostError, match="rank 1 of 2"):
+            strategy.next_token_logits((PROMPT,))
+        assert strategy.memory().weights is None
+    assert ranks.world_size() == 1
+    with opened_on(1) as strategy:
+        assert tokens_of(strategy, temperature=0)
+
+
+def test_a_rank_that_does_not_go_on_is_named(monkeypatch):
+    monkeypatch.setattr(_vigil, "STRAGGLING_S", 3.0)
+    with opened_on(2) as strategy:
+        (follower,) = followers_of(strategy)
+        os.kill(follower, signal.SIGSTOP)
+        with pytest.raises(DeviceLostError, match=r"^rank 1 of 2 has taken no step of a request for 3 s$"):
+            tokens_of(strategy, temperature=0)
+    assert not is_alive(follower)
+
+
+def test_a_rank_that_cannot_open_is_told_in_its_own_words(tmp_path):
+    model = saved_model(tmp_path, "llama")
+    with (
+        pytest.raises((ModelLoadError, DeviceLostError), match="rank 1 of 2"),
+        opened_on(2, model, "tests.strategies.ranks:OpensAloneOnly"),
+    ):
+        pass
+
+
+def test_an_interrupt_does_not_wait_for_the_other_ranks(monkeypatch):
+    with opened_on(2) as strategy:
+
+        def interrupted(request):
+            raise KeyboardInterrupt
+            yield
+
+        monkeypatch.setattr(strategy, "_stream", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tokens_of(strategy)
+        assert strategy.is_broken
+        (follower,) = followers_of(strategy)
+    assert not is_alive(follower)
+
+
+def test_a_session_over_two_ranks_is_a_valid_recording_of_two_devices():
+    first, second = session_of("perfsuite.strategies.eager:EagerStrategy", is_checked=True).recordings
+    for recording in (first, second):
+        assert (len(recording.samples), recording.failures, problems(recording)) == (3, (), ())
+        assert recording.environment.device.startswith("2 x ")
+        assert recording.evidence.note("tensor parallel") == "2"
+        assert recording.roofline.limits.link.measured > 0
+        assert recording.roofline.work.ranks == 2
+        assert recording.sampling.problems == ()
+        assert recording.sampling.draws > 0
+
+
+def session_of(strategy, *, is_checked=False):
+    """A session of two cells, of prompts of 10 and of 20 tokens."""
+    cells = tuple(
+        Cell(
+            strategy="eager",
+            model=spec_of("tiny", 2),
+            workload=Workload(prompt_tokens=tokens, output_tokens=2),
+        )
+        for tokens in (10, 20)
+    )
+    measure = MeasureOptions(samples=2, decode_samples=1, warmup=1, monitor=False)
+    job = SessionJob(
+        reference=strategy,
+        cells=cells,
+        session=next(seed for seed in range(9) if np.random.default_rng(seed).permutation(2)[0] == 0),  # 10 comes first
+        measure=measure,
+        import_path=tuple(sys.path),
+        is_checked=is_checked,
+    )
+    return run_session(job, lambda _: None)
+
+
+def test_a_rank_killed_while_measuring_costs_its_cell_and_nothing_that_was_measured():
+    end = session_of("tests.strategies.ranks:KillsItsFollowerAt20")
+    assert end.lost == "rank 1 of 2 was killed by SIGKILL"
+    assert end.culprit.workload.prompt_tokens == 20
+    first, second = end.recordings
+    assert (len(first.samples), first.failures) == (3, ())
+    assert len(second.samples) < 3
+    assert second.failures[0].message == "the process lost its device: rank 1 of 2 was killed by SIGKILL"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+@pytest.mark.parametrize("name", ["eager", "cuda_graph:CudaGraph", "jit", "jit_cuda_graph:JitCudaGraph"])
+def test_two_gpus_say_what_one_says(name):
+    file, _, kind = name.partition(":")
+    reference = f"perfsuite.strategies.{file}:{kind or file.capitalize()}Strategy"
+    spec = {"name": "tinyllama-1.1b", "device": "cuda"}
+    said = []
+    for size in (1, 2):
+        model = ModelSpec(**spec, engine=spec_of("tiny", size).engine)
+        with opened(create(reference), model, (WORKLOAD,)) as strategy:
+            tokens = tokens_of(strategy, temperature=0)[0]
+            contexts = [(*PROMPT, *tokens[:index]) for index in range(len(tokens))]
+            rows = [strategy.next_token_logits((context,))[0] for context in contexts] if size == 1 else []
+            said.append((tokens, rows, strategy.evidence(), strategy.memory()))
+    (alone, rows, _, _), (together, _, evidence, memory) = said
+    assert evidence.note("tensor parallel") == "2"
+    assert memory.peak_reserved > 0
+    if together != alone:  # only where the two likeliest tokens are as good as equal
+        step = next(index for index, pair in enumerate(zip(alone, together, strict=True)) if pair[0] != pair[1])
+        best = rows[step].topk(2).values
+        assert best[0] - best[1] <= 0.02 * rows[step].abs().max()
