@@ -6,6 +6,7 @@ from dataclasses import replace
 from perfsuite.core.matrix import Cell
 from perfsuite.core.ratio import COMPARED_SESSIONS
 from perfsuite.core.units import format_seconds
+from perfsuite.measure.clock import Clock, HostClock
 from perfsuite.measure.launcher import SessionEnd
 from perfsuite.measure.room import room
 from perfsuite.measure.rounds import OnProgress, run_in_rounds
@@ -15,14 +16,19 @@ Key = tuple[str, object]
 """A strategy and a model: the cells that share a process."""
 OFF, ON = "off", "on"
 LONG_PASS_NS = 120 * 10**9
-"""Strategies that nobody asked to compare are measured once if that took longer."""
+"""Strategies that nobody asked to compare are measured once if that took longer, and in turns no longer than that."""
+_TOOK_TOO_LONG = (
+    f"measuring every strategy once takes longer than {format_seconds(LONG_PASS_NS)}, so they were measured one after "
+    f"the other from then on, once; for turns and {COMPARED_SESSIONS} sessions of each use --perf-interleave on"
+)
 
 
 class Rounds:
     """Remembers who did not fit, so that nobody is asked twice."""
 
-    def __init__(self, interleave: str, has_baseline: Callable[[Cell], bool]) -> None:
+    def __init__(self, interleave: str, has_baseline: Callable[[Cell], bool], clock: Clock | None = None) -> None:
         self._interleave = interleave
+        self._clock = clock or HostClock()
         self._has_baseline = has_baseline
         self._alone: dict[Key, str] = {}
         self._took_too_long = ""
@@ -59,25 +65,41 @@ class Rounds:
             return False
         return self._interleave == ON or not any(map(self._has_baseline, members))
 
-    def run(self, jobs: Sequence[SessionJob], on_progress: OnProgress) -> tuple[SessionEnd | None, ...]:
-        """How the session of each arm ended; `None` for one that is to be measured by itself."""
+    def run(
+        self, jobs: Sequence[SessionJob], on_progress: OnProgress, on_end: Callable[[SessionEnd], None]
+    ) -> tuple[SessionEnd | None, ...]:
+        """How the session of each arm ended; `None` for one that is to be measured by itself.
+
+        `on_end` is told of each as soon as it has ended, lest all go with the last.
+        """
         device = jobs[0].cells[0].model.device
         turning = [replace(job, turns=True) for job in jobs]
-        ends = run_in_rounds(turning, on_progress, seed=jobs[0].session, room=lambda: room(device))
+        strategies = [job.cells[0].strategy for job in jobs]
+        clock, began_ns = self._clock, self._clock.now_ns()
+        told: dict[int, SessionEnd] = {}
+
+        def goes_on() -> bool:
+            return self._interleave == ON or clock.now_ns() - began_ns <= LONG_PASS_NS
+
+        def ended(index: int, end: SessionEnd, company: frozenset[int]) -> None:
+            told[index] = _marked(end, tuple(strategies[other] for other in sorted(company)))
+            on_end(told[index])
+
+        seed = jobs[0].session
+        ends = run_in_rounds(turning, on_progress, seed=seed, room=lambda: room(device), goes_on=goes_on, on_end=ended)
+        if not goes_on():
+            self._took_too_long = _TOOK_TOO_LONG
+        self._leave_alone(jobs, ends)
+        return tuple(told.get(index, end) for index, end in enumerate(ends))
+
+    def _leave_alone(self, jobs: Sequence[SessionJob], ends: Sequence[SessionEnd | None]) -> None:
         left = [job.cells[0] for job, end in zip(jobs, ends, strict=True) if end is None]
         names = ", ".join(f"{cell.strategy_slug}/{cell.model.slug}" for cell in left)
         note = f"{names}: measured by themselves, as not all strategies open beside each other"
-        self._alone.update({(cell.strategy, cell.model): note for cell in left})
-        took_part = [job.cells[0].strategy for job, end in zip(jobs, ends, strict=True) if end and end.recordings]
-        return tuple(_marked(end, took_part) for end in ends)
+        self._alone.update({(cell.strategy, cell.model): "" if self._took_too_long else note for cell in left})
 
 
-def _marked(end: SessionEnd | None, took_part: Sequence[str]) -> SessionEnd | None:
+def _marked(end: SessionEnd, company: tuple[str, ...]) -> SessionEnd:
     """The recordings with the strategies that took turns with theirs."""
-    if end is None:
-        return None
-    marked = (
-        replace(recording, beside=tuple(other for other in took_part if other != recording.cell.strategy))
-        for recording in end.recordings
-    )
-    return replace(end, recordings=tuple(marked))
+    marked = tuple(replace(recording, beside=company) for recording in end.recordings)
+    return replace(end, recordings=marked)

@@ -57,6 +57,7 @@ class Sessions:
         self._losses: dict[tuple[str, object], list[str]] = {}
         self._loss_notes: dict[tuple[str, object], str] = {}
         self._disturbed: set[Cell] = set()
+        self._written: dict[int, Recording] = {}
         self._rounds = rounds
         self._fleet = fleet
         self._run = self._open_run(argv)
@@ -124,7 +125,7 @@ class Sessions:
         session = max(self.count(cell) for cells in group for cell in cells)
         jobs = [self.job(cells, session) for cells in group]
         self._display.session_began(jobs[0])
-        ends = self._rounds.run(jobs, self._display.goes_on)
+        ends = self._rounds.run(jobs, self._display.goes_on, lambda end: self._write(end.recordings))
         for job, end in zip(jobs, ends, strict=True):
             if end is not None:
                 self.ended(job, Outcome(end=end, notes=self._fleet.settle()))
@@ -228,11 +229,17 @@ class Sessions:
                 self.note(f"{recording.cell.id}: {disturbed}; this session was set aside and measured once more")
             else:
                 self._recordings[recording.cell].append(recording)
+        self._write(recording for recording in recordings if id(recording) not in self._written)
+        return tuple(aside)
+
+    def _write(self, recordings: Iterable[Recording]) -> None:
+        new = tuple(recordings)
+        self._written.update((id(recording), recording) for recording in new)
         try:
-            self._run.add(recordings)
+            if new:
+                self._run.add(new)
         except BaselineError as error:
             self.note(f"{error}; this session is kept in memory only")
-        return tuple(aside)
 
     def _open_run(self, argv: tuple[str, ...]) -> runs.Run:
         digest = self._digest()

@@ -47,6 +47,57 @@ def run(*strategies: str, rooms: tuple[Room, ...] = (), seed: int = 0) -> tuple[
     )
 
 
+def test_those_that_end_are_told_at_once_with_their_company() -> None:
+    told: list[tuple[int, list[int], int]] = []
+    jobs = [job(strategy) for strategy in ("FirstInRounds", "Unavailable", "SecondInRounds")]
+    ends = run_in_rounds(
+        jobs,
+        lambda job, progress: None,
+        seed=0,
+        room=lambda: BOUNDLESS,
+        on_end=lambda index, end, company: told.append((index, sorted(company), len(end.recordings))),
+    )
+    assert sorted(told) == [(0, [2], 2), (2, [0], 2)]
+    assert [len(end.recordings) for end in ends if end] == [2, 0, 2]
+
+
+def test_when_turns_are_not_worth_it_each_measures_to_its_end_and_the_rest_is_not_begun() -> None:
+    """Two open while turns go on; the third would be begun after that."""
+    looks = 0
+
+    def goes_on() -> bool:
+        nonlocal looks
+        looks += 1
+        return looks <= 2 + 4
+
+    told: list[frozenset[int]] = []
+    ends = run_in_rounds(
+        [job(strategy) for strategy in ("FirstInRounds", "SecondInRounds")],
+        lambda job, progress: None,
+        seed=0,
+        room=lambda: BOUNDLESS,
+        goes_on=goes_on,
+        on_end=lambda index, end, company: told.append(company),
+    )
+    assert [len(end.recordings) for end in ends if end] == [2, 2]
+    assert told == [frozenset(), frozenset()]
+    measured = [who for who, _ in turns()]
+    assert measured[-1] != measured[0] or len(set(measured)) == 2
+    last = len(measured) - 1 - measured[::-1].index(next(who for who in set(measured) if who != measured[-1]))
+    assert set(measured[last + 1 :]) == {measured[-1]}
+    assert len(measured[last + 1 :]) > 4  # blocks of both prompts, without a turn between them
+    looks = 0
+    begun = run_in_rounds(
+        [job(strategy) for strategy in ("FirstInRounds", "SecondInRounds", "ThirdInRounds")],
+        lambda job, progress: None,
+        seed=0,
+        room=lambda: BOUNDLESS,
+        goes_on=lambda: goes_on() and looks <= 2,
+    )
+    assert begun[2] is None
+    assert [len(end.recordings) for end in begun if end] == [2, 2]
+
+
 def turns() -> list[tuple[str, str]]:
     """Who worked on which prompts, in the order in which it happened, each turn once."""
     lines = [tuple(line.split()) for line in Path("rounds.log").read_text().splitlines()]
