@@ -19,7 +19,7 @@ from perfsuite.measure.session import Progress, SessionJob
 LEAST_TOGETHER = 2
 OnProgress = Callable[[SessionJob, Progress], None]
 OnEnd = Callable[[int, SessionEnd, frozenset[int]], None]
-"""What is told of a session as soon as it ends: its place, how, and its company's places if it took turns to the end."""
+"""Is told of a session as soon as it ends: its place, how, and whose company it had to the end."""
 
 
 @dataclass(slots=True)
