@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +36,7 @@ from tests.strategies.ranks import (
     tokens_of,
 )
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="ranks find each other by local sockets")
 
 
@@ -105,6 +109,31 @@ def test_a_rank_that_cannot_open_is_told_in_its_own_words(tmp_path):
         opened_on(2, model, "tests.strategies.ranks:OpensAloneOnly"),
     ):
         pass
+
+
+KILLED_IN_A_REQUEST = """
+import os, signal
+from perfsuite.core.sample import Request
+from perfsuite.core.workload import SamplingParams
+from tests.strategies.ranks import PROMPT, followers_of, opened_on
+
+with opened_on(2) as strategy:
+    print(followers_of(strategy)[0], flush=True)
+    for chunk in strategy.stream(Request(prompts=(PROMPT,), output_tokens=8, sampling=SamplingParams())):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_nobody_is_left_behind_when_the_rank_that_answers_is_killed():
+    command = [sys.executable, "-c", KILLED_IN_A_REQUEST]
+    killed = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    follower = int(killed.stdout)
+    for _ in range(300):
+        if not is_alive(follower):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"process {follower} is still there")
 
 
 def test_an_interrupt_does_not_wait_for_the_other_ranks(monkeypatch):
