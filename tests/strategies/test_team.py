@@ -58,6 +58,18 @@ def test_threads_are_shared_and_given_back():
     assert ranks.world_size() == 1
 
 
+def test_drawn_weights_of_another_architecture_give_the_tokens_of_one_device(tmp_path):
+    """Grouped queries, norms of heads, and windows shorter than the prompt."""
+    model = saved_model(tmp_path, "gemma3_text")
+    said = []
+    for size in (1, 2):
+        with opened_on(size, model, EAGER, load_format="dummy") as strategy:
+            said.append((tokens_of(strategy, temperature=0), strategy.next_token_logits((PROMPT,))))
+    (alone, whole), (together, sum_of_parts) = said
+    assert together == alone
+    assert torch.allclose(sum_of_parts, whole, atol=1e-4 * whole.abs().max())
+
+
 @pytest.mark.parametrize("reference", [JIT, UNCAPTURED_JIT])
 def test_compiled_passes_are_whole_and_say_what_one_device_says(reference, tmp_path):
     model = saved_model(tmp_path, "qwen2")
