@@ -3,6 +3,7 @@
 import os
 import signal
 from contextlib import contextmanager
+from pathlib import Path
 
 from perfsuite.core.engine import EngineOptions
 from perfsuite.core.errors import ModelLoadError
@@ -72,11 +73,16 @@ def followers_of(strategy):
 
 
 def is_alive(pid):
+    """Whether a process is there, and no mere zombie that nobody has waited for."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    return True
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return not stat.parent.parent.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 class OpensAloneOnly(EagerStrategy):

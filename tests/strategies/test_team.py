@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +36,7 @@ from tests.strategies.ranks import (
     tokens_of,
 )
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="ranks find each other by local sockets")
 
 
@@ -52,6 +56,18 @@ def test_threads_are_shared_and_given_back():
     assert torch.get_num_threads() == before
     assert not any(map(is_alive, followers))
     assert ranks.world_size() == 1
+
+
+def test_drawn_weights_of_another_architecture_give_the_tokens_of_one_device(tmp_path):
+    """Grouped queries, norms of heads, and windows shorter than the prompt."""
+    model = saved_model(tmp_path, "gemma3_text")
+    said = []
+    for size in (1, 2):
+        with opened_on(size, model, EAGER, load_format="dummy") as strategy:
+            said.append((tokens_of(strategy, temperature=0), strategy.next_token_logits((PROMPT,))))
+    (alone, whole), (together, sum_of_parts) = said
+    assert together == alone
+    assert torch.allclose(sum_of_parts, whole, atol=1e-4 * whole.abs().max())
 
 
 @pytest.mark.parametrize("reference", [JIT, UNCAPTURED_JIT])
@@ -105,6 +121,31 @@ def test_a_rank_that_cannot_open_is_told_in_its_own_words(tmp_path):
         opened_on(2, model, "tests.strategies.ranks:OpensAloneOnly"),
     ):
         pass
+
+
+KILLED_IN_A_REQUEST = """
+import os, signal
+from perfsuite.core.sample import Request
+from perfsuite.core.workload import SamplingParams
+from tests.strategies.ranks import PROMPT, followers_of, opened_on
+
+with opened_on(2) as strategy:
+    print(followers_of(strategy)[0], flush=True)
+    for chunk in strategy.stream(Request(prompts=(PROMPT,), output_tokens=8, sampling=SamplingParams())):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_nobody_is_left_behind_when_the_rank_that_answers_is_killed():
+    command = [sys.executable, "-c", KILLED_IN_A_REQUEST]
+    killed = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    follower = int(killed.stdout)
+    for _ in range(300):
+        if not is_alive(follower):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"process {follower} is still there")
 
 
 def test_an_interrupt_does_not_wait_for_the_other_ranks(monkeypatch):
