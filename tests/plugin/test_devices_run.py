@@ -89,6 +89,7 @@ def test_what_neighbours_disturb_runs_alone_and_the_run_says_why(run: Run, proje
     assert {place for cell, own in found.items() if cell.startswith("Jostled") for place in own} == {"cpu:0"}
     assert {place for cell, own in found.items() if cell.startswith("Steady") for place in own} == {"cpu:0", "cpu:1"}
     assert opened(project)[-2:] == ["begins", "ends"]
+    result.stdout.fnmatch_lines(["perf Jostled/tiny session 1, 2 cells on cpu:0: done in *"])
 
 
 @pytest.mark.slow
