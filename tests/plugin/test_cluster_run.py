@@ -64,7 +64,7 @@ def test_sessions_are_made_on_both_nodes_of_a_cluster_and_say_on_which(
     assert {len(nodes) for nodes in found.values()} == {3}
     assert {node for nodes in found.values() for node in nodes} == {"left", "right"}
     result.stdout.fnmatch_lines(
-        ["cluster: 2 nodes with *: *; 2 sessions at once, each asks for CPU: 2; a session has *"]
+        ["cluster: * on left, right; sessions at once: 2, each asks for CPU: 2; a session has its node for itself"]
     )
     assert len(list(project.path.glob("baselines/*/tiny/Steady/*.json"))) == 2
 
