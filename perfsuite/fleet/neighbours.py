@@ -22,8 +22,8 @@ from perfsuite.measure.session import Progress, SessionJob
 PAIRS = 20
 BLOCK, REQUESTS_A_DECODE = 8, 8
 """One-token requests in a block, and how many of them there are for a full one."""
-BUSY_BLOCKS = 2000
-"""Blocks of a neighbour: more than it gets done while it is needed."""
+BUSY_BLOCKS = 10_000
+"""Blocks of a neighbour: more than it gets done while it is needed; one that ends before makes the trial void."""
 AWAKE_NS = 50_000_000
 """A neighbour that is let go is busy well within this time, one that is held is still."""
 
@@ -41,9 +41,11 @@ def try_beside(
         for worker in (own, *busy):
             _warm(worker)
         for worker in busy:
-            worker.give_turn(BUSY_BLOCKS)
+            worker.give_turn(BUSY_BLOCKS + 1)
         beside = _order(job.session)
         end = _take_blocks(own, busy, beside)
+        if any(worker.has_ended for worker in busy):
+            raise OptionError("a neighbour ended before the trial did")
     if not end.recordings:
         raise OptionError(_reason(end))
     return effects(end.recordings[0], beside, tolerances)

@@ -66,8 +66,8 @@ class RayCluster:
         found, demand = self._cluster, self._cluster.demand
         apart = "; a session has its node for itself" if demand.has_all else ""
         return (
-            f"cluster: {len(found.names)} nodes with {found.expected.product}: {', '.join(found.names.values())}; "
-            f"{found.slots} sessions at once, each asks for {demand.words}{apart}"
+            f"cluster: {found.expected.product} on {', '.join(sorted(found.names.values()))}; sessions at once: "
+            f"{found.slots}, each asks for {demand.words}{apart}"
         )
 
     def close(self) -> None:

@@ -104,6 +104,11 @@ class Worker:
         """Let a worker that waits for its turn go on, and as many times more as it is told."""
         _tell(self._process, "\n" * (count - 1))
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._process.poll() is not None
+
     def hold(self) -> None:
         """Stop the worker and its children where they are, until `go_on`."""
         signal_group(self._process.pid, signal.SIGSTOP)

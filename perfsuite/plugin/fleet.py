@@ -62,8 +62,8 @@ class Fleet:
         """So many more sessions of each cell; arms that neighbours disturb run alone when the others are done."""
         alone = [cells for cells in arms if not self._may_share(cells, owner)]
         side_by_side = [cells for cells in arms if cells not in alone]
-        deal(self._courses(side_by_side, sessions, owner), self._places, owner)
-        deal(self._courses(alone, sessions, owner), self._places[:1], owner)
+        for group, places in ((side_by_side, self._places), (alone, self._places[:1])):
+            deal(self._courses(group, sessions, owner, len(places)), places, owner)
 
     def settle(self) -> tuple[str, ...]:
         """Behind sessions that had the host for themselves: lines on what they still hold."""
@@ -78,15 +78,17 @@ class Fleet:
         shortest = min(cells, key=lambda cell: cell.workload.prompt_tokens)
         return self._isolation.may_share(owner.job([shortest], 0))
 
-    def _courses(self, arms: Sequence[list[Cell]], sessions: Callable[[Cell], int], owner: Owner) -> Iterator[Chain]:
+    def _courses(
+        self, arms: Sequence[list[Cell]], sessions: Callable[[Cell], int], owner: Owner, places: int
+    ) -> Iterator[Chain]:
         """The first sessions of all before the second ones, long ones first; cells of one arm apart if places wait."""
         rounds = max((sessions(cell) for cells in arms for cell in cells), default=0)
         wanted = [[[cell for cell in cells if sessions(cell) > index] for cells in arms] for index in range(rounds)]
         began = {cell: owner.count(cell) for cells in arms for cell in cells}
-        few = sum(map(len, wanted)) < self.size
+        few = sum(map(len, wanted)) < places
         for index, groups in enumerate(wanted):
-            parts = cut(groups, self.size) if few else [group for group in groups if group]
-            for cells in longest_first(parts, lambda group: self._expected(group, owner)) if self.size > 1 else parts:
+            parts = cut(groups, places) if few else [group for group in groups if group]
+            for cells in longest_first(parts, lambda group: self._expected(group, owner)) if places > 1 else parts:
                 yield course(owner, cells, index + max(began[cell] for cell in cells))
 
     def _expected(self, cells: Sequence[Cell], owner: Owner) -> int | None:

@@ -1,14 +1,10 @@
 """Owns the sessions of one run: which were made, what they handed back, and what is on disk of them."""
 
-import hashlib
-import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import repeat
 
-from perfsuite import runs
-from perfsuite.core.codec import encode
 from perfsuite.core.errors import BaselineError, OptionError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment, Recording
@@ -18,12 +14,12 @@ from perfsuite.core.workload import Workload
 from perfsuite.fleet.place import UNKNOWN, Outcome
 from perfsuite.measure.aftermath import after_loss, loss_note
 from perfsuite.measure.clock import utc_now
-from perfsuite.measure.environment import code_state, installed_versions
 from perfsuite.measure.launcher import SessionEnd
 from perfsuite.measure.session import Progress, SessionJob
 from perfsuite.plugin.course import course
 from perfsuite.plugin.fleet import Fleet
 from perfsuite.plugin.progress import ProgressDisplay
+from perfsuite.plugin.resume import open_run
 from perfsuite.plugin.rounds import Rounds
 from perfsuite.plugin.settings import Settings
 from perfsuite.report.progress import end_words, problem_of
@@ -60,7 +56,10 @@ class Sessions:
         self._written: dict[int, Recording] = {}
         self._rounds = rounds
         self._fleet = fleet
-        self._run = self._open_run(argv)
+        self._run, kept, said = open_run(settings, argv, cells)
+        self._notes.extend(said)
+        for recording in kept:
+            self._recordings[recording.cell].append(recording)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -240,29 +239,3 @@ class Sessions:
                 self._run.add(new)
         except BaselineError as error:
             self.note(f"{error}; this session is kept in memory only")
-
-    def _open_run(self, argv: tuple[str, ...]) -> runs.Run:
-        digest = self._digest()
-        ids = tuple(cell.id for cell in self.cells)
-        earlier = runs.latest_unfinished(self._settings.root, digest) if self._settings.resume else None
-        if earlier is None:
-            if self._settings.resume:
-                self._notes.append(
-                    "--perf-resume: there is no interrupted run of these cells and options; starting anew"
-                )
-            return runs.start(self._settings.root, digest, argv, ids)
-        progress = earlier.progress()
-        self._notes.extend(progress.notes)
-        usable = [r for r in progress.recordings if r.cell in self._recordings and not problems(r)]
-        for recording in usable:
-            self._recordings[recording.cell].append(recording)
-        self._notes.append(f"--perf-resume: went on with {len(usable)} recordings of {earlier.folder.name}")
-        return earlier
-
-    def _digest(self) -> str:
-        """Two runs with the same digest measure the same cells of the same code in the same way."""
-        options = self._settings.options
-        code = code_state(self._settings.root)
-        plan = [encode(self.cells), encode(options.measure), options.save_baseline, code, installed_versions()]
-        plan += [self._settings.fleet.kinds] if self._settings.fleet.is_used else []
-        return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()

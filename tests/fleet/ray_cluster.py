@@ -19,6 +19,9 @@ import pytest
 STORE = 80 * 2**20
 """The smallest object store that Ray makes; a session's recordings are far smaller."""
 
+SURE = {"GRPC_ENABLE_FORK_SUPPORT": "0"}
+"""Without it the head's server for clients hangs in one of five starts, where it forks beside threads of gRPC."""
+
 
 class Nodes:
     """A cluster whose head measures nothing: where a process connects, with Ray's client and without."""
@@ -58,6 +61,7 @@ def cluster(*names: str) -> Iterator[Nodes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        env={**os.environ, **SURE},
     )
     try:
         nodes = Nodes(process, free_port())

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from perfsuite.core.metrics import Metric, Statistic
+from perfsuite.fleet import neighbours
 from perfsuite.fleet.isolation import Isolation
 from perfsuite.fleet.neighbours import try_beside
 from perfsuite.fleet.place import Seat
@@ -65,6 +66,14 @@ def test_a_strategy_whose_trial_fails_runs_alone_and_nothing_is_stored(tmp_path:
     assert not tried.may_share(make_job("NotThere"))
     assert "runs alone, as its trial failed: strategy 'tests.fleet.strategies:NotThere'" in tried.notes[0]
     assert not (tmp_path / "neighbours").exists()
+
+
+def test_a_neighbour_that_ends_before_the_trial_makes_it_void(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(neighbours, "BUSY_BLOCKS", 1)
+    monkeypatch.setattr(neighbours, "AWAKE_NS", 200_000_000)
+    tried = isolation(tmp_path, [])
+    assert not tried.may_share(make_job("Steady"))
+    assert "its trial failed: a neighbour ended before the trial did" in tried.notes[0]
 
 
 def test_trust_measures_nothing_and_says_so(tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
 """A seat of this host runs a session on its own cores, and every recording says where it was made."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from perfsuite.core.sample import Failure
 from perfsuite.fleet import cores
 from perfsuite.fleet.place import Errand, LocalPlace, Seat, marked
 from perfsuite.measure.launcher import SessionEnd
@@ -44,10 +44,7 @@ def test_a_session_on_the_host_as_a_whole_has_nothing_to_say_of_its_place() -> N
 
 def test_variables_of_a_seat_reach_its_session(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DEVICE", raising=False)
-    job = make_job("Steady")
-    from dataclasses import replace
-
-    job = replace(job, reference="tests.scripted:OnDevice")
+    job = replace(make_job("Steady"), reference="tests.scripted:OnDevice")
     outcome = LocalPlace(Seat(variables={"DEVICE": "H200"})).run(Errand(job=job), unheard, threading.Event())
     assert outcome.end is not None
     assert outcome.end.recordings[0].environment.device == "H200"
@@ -77,4 +74,10 @@ def test_a_session_that_never_opened_still_says_where() -> None:
     end = marked(SessionEnd(died="it was killed"), {"node": "box"})
     assert end.environment is not None
     assert (end.environment.device, end.environment.noted) == ("unknown", {"node": "box"})
-    assert Failure(stage="worker", message=str(end.died)).message == "it was killed"
+
+
+def test_a_seat_waits_for_the_memory_of_its_own_gpus_only(host) -> None:
+    host("NVIDIA H200", "NVIDIA H200")
+    assert set(Seat(gpus=("GPU-1",)).look()) == {"GPU-1"}
+    assert Seat(gpus=()).look() == {}
+    assert set(Seat().look()) == {"GPU-0", "GPU-1"}

@@ -64,7 +64,7 @@ def test_sessions_are_made_on_both_nodes_of_a_cluster_and_say_on_which(
     assert {len(nodes) for nodes in found.values()} == {3}
     assert {node for nodes in found.values() for node in nodes} == {"left", "right"}
     result.stdout.fnmatch_lines(
-        ["cluster: 2 nodes with *: *; 2 sessions at once, each asks for CPU: 2; a session has *"]
+        ["cluster: * on left, right; sessions at once: 2, each asks for CPU: 2; a session has its node for itself"]
     )
     assert len(list(project.path.glob("baselines/*/tiny/Steady/*.json"))) == 2
 
@@ -150,7 +150,7 @@ def test_nodes_of_other_versions_are_one_line_that_names_the_node_and_the_differ
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 1.0\n")
     with started("left") as nodes:
         nodes.add("right", PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]]))
-        result = run("--perf", f"--perf-cluster={nodes.client}")
+        result = run("--perf", f"--perf-cluster={nodes.address}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     (error,) = errors(result)
     assert "--perf-cluster: node " in error
@@ -175,7 +175,7 @@ def test_ctrl_c_leaves_no_session_on_any_node(project: pytest.Pytester, two: Nod
 @pytest.mark.slow
 def test_a_worker_that_dies_on_a_node_costs_its_own_cell(run: Run, project: pytest.Pytester, two: Nodes) -> None:
     own = f"--perf-strategy=tests.scripted:DiesAt20,{STEADY}"
-    result = run("--perf", f"--perf-cluster={two.client}", own, "--perf-json=out.json")
+    result = run("--perf", f"--perf-cluster={two.address}", own, "--perf-json=out.json")
     result.assert_outcomes(failed=4, skipped=12)
     result.stdout.fnmatch_lines(["*DiesAt20/tiny/p20-o4*killed by SIGKILL*"])
     assert all(nodes[0] in ("left", "right") for nodes in made_on(project).values())
@@ -183,7 +183,7 @@ def test_a_worker_that_dies_on_a_node_costs_its_own_cell(run: Run, project: pyte
 
 @pytest.mark.slow
 def test_a_cluster_without_gpus_has_none_to_measure_on(run: Run, two: Nodes) -> None:
-    result = run("--perf", f"--perf-cluster={two.client}", "--perf-device=cuda")
+    result = run("--perf", f"--perf-cluster={two.address}", "--perf-device=cuda")
     (error,) = errors(result)
     assert "--perf-cluster: no node offers 1 GPU to Ray; there is node " in error
 

@@ -77,6 +77,7 @@ def opened(project: pytest.Pytester) -> list[str]:
     return [line.split()[1] for line in (project.path / LOG).read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_what_neighbours_disturb_runs_alone_and_the_run_says_why(run: Run, project: pytest.Pytester) -> None:
     jostled = "tests.fleet.strategies:Jostled"
     result = run("--perf", f"--perf-strategy={jostled},{STEADY}", TWO, "--perf-json=out.json")
@@ -88,8 +89,10 @@ def test_what_neighbours_disturb_runs_alone_and_the_run_says_why(run: Run, proje
     assert {place for cell, own in found.items() if cell.startswith("Jostled") for place in own} == {"cpu:0"}
     assert {place for cell, own in found.items() if cell.startswith("Steady") for place in own} == {"cpu:0", "cpu:1"}
     assert opened(project)[-2:] == ["begins", "ends"]
+    result.stdout.fnmatch_lines(["perf Jostled/tiny session 1, 2 cells on cpu:0: done in *"])
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_its_own_cell_and_the_others_go_on(run: Run) -> None:
     result = run("--perf", f"--perf-strategy=tests.scripted:DiesAt20,{STEADY}", TWO, "--perf-neighbours=trust")
     result.assert_outcomes(failed=4, skipped=12)
