@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perfsuite.cli.measuring import measure, save
+from perfsuite.cli.measuring import offered
 from perfsuite.cli.parser import REGRESSED, UNDECIDED
-from perfsuite.cli.sources import Source, source_at
+from perfsuite.cli.sources import Files, Source, commands_of, source_at
 from perfsuite.cli.terminal import write
 from perfsuite.core.baseline import Baseline
 from perfsuite.core.errors import BaselineError, OptionError
@@ -53,8 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
     options = _options(arguments)
     before, after = source_at(arguments.before), source_at(arguments.after, arguments.device)
     measured = _chosen(after.recordings(), arguments)
-    judgements = judge(before, measured, options)
-    write(verdicts(judgements, Offered(reproduce=measure, save=save, save_all="pytest --save-baseline")))
+    commands = offered(commands_of(after.documents) if isinstance(after, Files) else {})
+    judgements = judge(before, measured, options, commands)
+    write(verdicts(judgements, commands))
     write(_left_out(before, measured))
     return exit_code(judgements)
 
@@ -67,8 +68,11 @@ def exit_code(judgements: Iterable[Judgement]) -> int:
     return 0 if outcomes and all(outcome.is_decided for outcome in outcomes) else UNDECIDED
 
 
-def judge(before: Source, measured: RecordingsByCell, options: GateOptions) -> tuple[Judgement, ...]:
+def judge(
+    before: Source, measured: RecordingsByCell, options: GateOptions, commands: Offered | None = None
+) -> tuple[Judgement, ...]:
     """Every cell of `measured` by what `before` has of it: the verdicts of a run with these recordings."""
+    save = (commands or offered({})).save
     gates = Gates(tolerances=options.tolerances, resources=options.resources)
     asked = [
         Question(cell=cell, gates=gates, recordings=own, stored=_of(before, own), save_command=save(cell))

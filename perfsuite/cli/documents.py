@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from perfsuite import runs
@@ -27,13 +28,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """What one file holds; `judgements` are what a report says was decided, `baseline` is a stored one itself."""
+    """What one file holds; `judgements` are what a report says was decided, `baseline` is a stored one itself.
+
+    `commands` are by a cell's id those of the run that measured it: to measure it again, and to save its baseline.
+    """
 
     kind: str
     recordings: tuple[Recording, ...]
     judgements: tuple[Judgement, ...] = ()
     notes: tuple[str, ...] = ()
     baseline: Baseline | None = None
+    commands: Mapping[str, tuple[str, str]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def read_document(path: Path) -> Document:
@@ -82,6 +87,7 @@ def _report(data: Mapping[str, Any], path: Path) -> Document:
         recordings=tuple(r for index, cell in enumerate(cells) for r in _recordings(cell, f"{where}: cells[{index}]")),
         judgements=tuple(read_judgement(cell, f"{where}: cells[{index}]") for index, cell in enumerate(cells)),
         notes=tuple(str(note) for note in list_of(data.get("notes", []), f"{where}: notes")),
+        commands={str(cell.get("id")): (str(cell.get("reproduce", "")), str(cell.get("save", ""))) for cell in cells},
     )
 
 

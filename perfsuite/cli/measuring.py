@@ -1,10 +1,21 @@
-"""Owns the pytest commands that the command line offers for a cell: built from the cell, ready to paste."""
+"""Owns the pytest commands that the command line offers for a cell: the run's own, else built from the cell."""
 
 import shlex
+from collections.abc import Mapping
 
 from perfsuite.core.matrix import Cell
 from perfsuite.core.options import Options
 from perfsuite.core.workload import ModelSpec, SamplingParams
+from perfsuite.report.verdicts import Commands
+
+
+def offered(known: Mapping[str, tuple[str, str]]) -> Commands:
+    """Commands for cells, `known` by their ids from a report; those that it does not know are built."""
+    return Commands(
+        reproduce=lambda cell: known.get(cell.id, ("", ""))[0] or measure(cell),
+        save=lambda cell: known.get(cell.id, ("", ""))[1] or save(cell),
+        save_all="pytest --save-baseline",
+    )
 
 
 def measure(cell: Cell) -> str:

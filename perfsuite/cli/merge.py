@@ -16,21 +16,25 @@ from perfsuite.core import jsontext
 from perfsuite.core.codec import encode
 from perfsuite.core.drift import Drift
 from perfsuite.core.errors import OptionError
-from perfsuite.core.matrix import Cell
+from perfsuite.core.options import Options
 from perfsuite.core.suite import Question, judge_suite, suite_drifts
 from perfsuite.core.suspicion import suspicion
 from perfsuite.core.verdict import Judgement
 from perfsuite.report import files, terminal
+from perfsuite.report.attempt import attempt
 from perfsuite.report.drifts import drifts as drift_lines
 from perfsuite.report.headings import counted
+from perfsuite.report.html.page import page
 from perfsuite.report.json_report import encoded_drift
 from perfsuite.report.layout import Line
+from perfsuite.report.markdown import markdown
+from perfsuite.report.run import Run
 from perfsuite.report.verdicts import Commands as Offered
 
 if TYPE_CHECKING:
     from perfsuite.cli.parser import Commands
 
-OUTPUT = "-o"
+OUTPUT, PAGE = "-o", "--html"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,18 +63,56 @@ def add_to(commands: "Commands") -> None:
     own.set_defaults(run=run, tells_broken=True)
     own.add_argument("results", type=Path, nargs="+", metavar="RESULT", help="the --perf-json file of a shard")
     own.add_argument(OUTPUT, dest="output", type=Path, required=True, metavar="FILE", help="the whole run's report")
+    own.add_argument(PAGE, type=Path, metavar="FILE", help="the same as a page for people, as --perf-html writes it")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0 nothing is wrong, 1 a regression, 3 no regression, but not everything was measured or could be decided."""
-    output: Path = arguments.output
-    files.check_writable(output, OUTPUT)
-    if output.exists() and any(path.exists() and path.samefile(output) for path in arguments.results):
-        raise OptionError(f"{OUTPUT}: {output} is one of the results; name another file")
+    for path, option in ((arguments.output, OUTPUT), (arguments.html, PAGE)):
+        _check_place(path, option, arguments.results)
     merged = merge(read_shards(arguments.results))
-    files.write(output, jsontext.dumps(document(merged)), OUTPUT)
-    write(_told(merged, output))
+    files.write(arguments.output, jsontext.dumps(document(merged)), OUTPUT)
+    write(_told(merged))
+    write([Line(f"report written to {arguments.output}"), *_written_for_people(merged, arguments.html)])
     return _code(merged)
+
+
+def _check_place(path: Path | None, option: str, results: Sequence[Path]) -> None:
+    """OptionError, before anything is read, if nothing can be written there or a result would be lost by it."""
+    if path is None:
+        return
+    files.check_writable(path, option)
+    if path.exists() and any(result.exists() and result.samefile(path) for result in results):
+        raise OptionError(f"{option}: {path} is one of the results; name another file")
+
+
+def _written_for_people(merged: Merged, page_path: Path | None) -> Iterable[Line]:
+    """The page, and the summary of the job on GitHub Actions; one that fails is a line and changes no verdict."""
+    if page_path:
+        _, trouble = attempt(lambda: files.write(page_path, page(as_run(merged)), PAGE))
+        yield Line(trouble, "red") if trouble else Line(f"report written to {page_path}")
+    summary = files.summary_path()
+    if summary:
+        _, trouble = attempt(lambda: files.append(summary, markdown(as_run(merged)), files.SUMMARY_VARIABLE))
+        yield from [Line(trouble, "red")] if trouble else []
+
+
+def as_run(merged: Merged) -> Run:
+    """What the reports for people tell of it; they ask for no options."""
+    commands = {cell.cell: (str(cell.data["reproduce"]), str(cell.data["save"])) for cell in merged.cells}
+    reasons = merged.unavailable
+    return Run(
+        options=Options(),
+        recordings={cell.cell: cell.recordings for cell in merged.cells},
+        judgements=merged.judgements,
+        baselines={cell.cell: cell.stored for cell in merged.cells if cell.stored},
+        unavailable={c.cell: reasons[c.data["id"]] for c in merged.cells if c.data["id"] in reasons},
+        drifts=merged.drifts,
+        notes=_notes(merged),
+        command=_whole(merged.shards[0].data["command"]),
+        reproduce=lambda cell: commands[cell][0],
+        save=lambda cell: commands[cell][1],
+    )
 
 
 def merge(shards: tuple[ShardReport, ...]) -> Merged:
@@ -148,7 +190,7 @@ def _notes(merged: Merged) -> tuple[str, ...]:
     return tuple(dict.fromkeys(note for shard in merged.shards for note in shard.data["notes"]))
 
 
-def _told(merged: Merged, output: Path) -> Iterable[Line]:
+def _told(merged: Merged) -> Iterable[Line]:
     recordings = {cell.cell: cell.recordings for cell in merged.cells if cell.recordings}
     sessions = counted(sum(map(len, recordings.values())), "recording")
     cells = counted(len(merged.cells), "cell")
@@ -160,20 +202,15 @@ def _told(merged: Merged, output: Path) -> Iterable[Line]:
     if merged.unmeasured:
         yield Line(f"not measured: {', '.join(merged.unmeasured)}", "yellow")
     yield from (Line(note, "yellow") for note in (*_notes(merged), *dict.fromkeys(merged.unavailable.values())))
-    yield Line(f"report written to {output}")
 
 
 def _judged(merged: Merged) -> Iterable[Line]:
-    commands = {cell.cell: (str(cell.data["reproduce"]), str(cell.data["save"])) for cell in merged.cells}
-
-    def save(cell: Cell) -> str:
-        return commands[cell][1]
-
-    offered = Offered(reproduce=lambda cell: commands[cell][0], save=save, save_all="pytest --save-baseline")
+    run = as_run(merged)
+    offered = Offered(reproduce=run.reproduce, save=run.save, save_all="pytest --save-baseline")
     yield from terminal.verdicts(merged.judgements, offered)
     found = suspicion(merged.judgements)
     yield from [Line(found, "yellow")] if found else []
-    yield from drift_lines(merged.drifts, save)
+    yield from drift_lines(merged.drifts, run.save)
 
 
 def _code(merged: Merged) -> int:

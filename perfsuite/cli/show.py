@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING
 
 from perfsuite.cli.compare import exit_code
 from perfsuite.cli.documents import Document, read_document
-from perfsuite.cli.measuring import measure, save
-from perfsuite.cli.sources import Files, device_of, documents_in
+from perfsuite.cli.measuring import offered
+from perfsuite.cli.sources import Files, commands_of, device_of, documents_in
 from perfsuite.cli.terminal import write
 from perfsuite.core.baseline import Baseline
 from perfsuite.core.errors import OptionError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Recording
-from perfsuite.core.verdict import Judgement
 from perfsuite.report import terminal
 from perfsuite.report.contents import contents
 from perfsuite.report.headings import counted
 from perfsuite.report.layout import Line
-from perfsuite.report.verdicts import Commands as Offered
 from perfsuite.store import BaselineStore
 
 if TYPE_CHECKING:
@@ -47,15 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     write(terminal.comparison(recordings))
     for cell, own in recordings.items():
         write(contents(cell, own, _baseline(documents, cell)))
-    write(_verdicts(judgements))
+    write(terminal.verdicts(judgements, offered(commands_of(documents))) if judgements else ())
     write(Line(note, "yellow") for document in documents for note in document.notes)
     return exit_code(judgements) if judgements else 0
-
-
-def _verdicts(judgements: list[Judgement]) -> tuple[Line, ...]:
-    if not judgements:
-        return ()
-    return terminal.verdicts(judgements, Offered(reproduce=measure, save=save, save_all="pytest --save-baseline"))
 
 
 def _found(arguments: argparse.Namespace) -> tuple[str, tuple[Document, ...]]:

@@ -70,6 +70,11 @@ class Files:
         return _as_baseline(sessions) if sessions else None
 
 
+def commands_of(documents: Iterable[Document]) -> dict[str, tuple[str, str]]:
+    """By the ids of cells the commands of the runs that measured them, as far as reports hold them."""
+    return {cell: pair for document in documents for cell, pair in document.commands.items()}
+
+
 def source_at(path: Path, device: str | None = None) -> Source:
     """What lies at `path`; OptionError if that is nothing that can be compared.
 

@@ -54,6 +54,7 @@ class Campaign:
         self.places: dict[Cell, Place] = {}
         self.written: list[Path] = []
         self.portion: Portion | None = None
+        self.others_have_tests = False
         self.bisected: str | None = None
         self._display = display
         self._compared: frozenset[Cell] = frozenset()

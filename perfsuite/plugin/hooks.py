@@ -109,6 +109,7 @@ def _leave_out_other_shards(config: pytest.Config, items: list[pytest.Item]) -> 
         measured=lambda item: _measured_of(item, *MEASURED),
         gated=lambda item: _measured_of(item, "perf_judgement"),
     )
+    campaign.others_have_tests = bool(others)
     config.hook.pytest_deselected(items=others)
 
 
@@ -160,8 +161,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     from perfsuite.plugin.reports import write_reports
 
     campaign = session.config.stash[CAMPAIGN]
-    if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and campaign.portion and campaign.portion.cells:
-        session.exitstatus = pytest.ExitCode.OK  # other shards have them
+    if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and campaign.others_have_tests:
+        session.exitstatus = pytest.ExitCode.OK
     if session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = _exit_status(campaign)
     write_reports(campaign)

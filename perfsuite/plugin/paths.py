@@ -1,16 +1,13 @@
 """Owns where the reports of a run go, found unusable before anything is measured."""
 
-import os
 from pathlib import Path
 
 from perfsuite.core.errors import OptionError
 from perfsuite.plugin.reader import FLAGS, Reader
-from perfsuite.report.files import check_writable
+from perfsuite.report.files import SUMMARY_VARIABLE, check_writable, summary_path
 
 REPORTS = ("json", "html", "openmetrics")
 """Flags that name a file for a report, in the order in which they are written."""
-SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
-"""GitHub Actions names a file in it whose Markdown it shows with the job."""
 
 
 def report_paths(reader: Reader, folder: Path) -> dict[str, Path]:
@@ -22,12 +19,6 @@ def report_paths(reader: Reader, folder: Path) -> dict[str, Path]:
         options = " and ".join(FLAGS[name].option for name in named)
         raise OptionError(f"{options}: two reports in one file; name a file for each")
     return named
-
-
-def summary_path() -> Path | None:
-    """The file for a CI job's summary; `None` where there is none."""
-    text = os.environ.get(SUMMARY_VARIABLE)
-    return Path(text) if text else None
 
 
 def summary_trouble() -> str:

@@ -8,9 +8,10 @@ import pytest
 
 from perfsuite.core.matrix import Cell
 from perfsuite.plugin.campaign import Campaign
-from perfsuite.plugin.reports import attempt, run_of
+from perfsuite.plugin.reports import run_of
 from perfsuite.plugin.selection import Ask
 from perfsuite.report.annotations import Place
+from perfsuite.report.attempt import attempt
 from perfsuite.report.properties import Properties, properties
 
 WORKSPACE_VARIABLE = "GITHUB_WORKSPACE"

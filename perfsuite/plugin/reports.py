@@ -7,17 +7,17 @@ import os
 import shlex
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 
 from perfsuite.core.baseline import Baseline
-from perfsuite.core.errors import OptionError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.suite import Gates
 from perfsuite.plugin import commands
 from perfsuite.plugin.campaign import Campaign
-from perfsuite.plugin.paths import SUMMARY_VARIABLE, summary_path, summary_trouble
+from perfsuite.plugin.paths import summary_trouble
 from perfsuite.plugin.reader import FLAGS
 from perfsuite.report import files, json_report
+from perfsuite.report.attempt import attempt
+from perfsuite.report.files import SUMMARY_VARIABLE, summary_path
 from perfsuite.report.html.page import page
 from perfsuite.report.markdown import markdown
 from perfsuite.report.openmetrics import openmetrics
@@ -29,7 +29,6 @@ MAKERS: dict[str, Callable[[Run], str]] = {
     "openmetrics": openmetrics,
 }
 INTERRUPTED = "interrupted: not everything that was asked for was measured"
-T = TypeVar("T")
 
 
 def is_github() -> bool:
@@ -91,14 +90,3 @@ def write_reports(campaign: Campaign) -> None:
 def _by(option: str, trouble: str) -> str:
     """'--perf-html: it could not be made …'; what names the option already stays as it is."""
     return trouble if trouble.startswith(f"{option}: ") else f"{option}: {trouble}"
-
-
-def attempt(make: Callable[[], T]) -> tuple[T | None, str]:
-    """What `make` gives, or in one line why it gave nothing."""
-    try:
-        return make(), ""
-    except OptionError as error:
-        return None, str(error)
-    except Exception as error:  # noqa: BLE001 - a report's own fault must change no verdict and lose no other report
-        words = " ".join(str(error).split())
-        return None, f"it could not be made ({type(error).__name__}: {words}); verdicts and other reports stand"

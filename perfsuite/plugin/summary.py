@@ -8,9 +8,10 @@ from perfsuite.core.observations import observe
 from perfsuite.core.suspicion import suspicion
 from perfsuite.plugin import commands
 from perfsuite.plugin.campaign import Campaign
-from perfsuite.plugin.reports import attempt, is_empty_shard, is_github, run_of
+from perfsuite.plugin.reports import is_empty_shard, is_github, run_of
 from perfsuite.report import terminal
 from perfsuite.report.annotations import annotations
+from perfsuite.report.attempt import attempt
 from perfsuite.report.calibration import calibration
 from perfsuite.report.drifts import drifts
 from perfsuite.report.headings import counted

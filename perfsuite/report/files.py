@@ -1,9 +1,19 @@
 """Owns putting a report where an option says, and finding out before measuring that it could not be put there."""
 
+import os
 from pathlib import Path
 
 from perfsuite.core.errors import OptionError
 from perfsuite.disk import explain, try_writing, write_whole
+
+SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
+"""GitHub Actions names a file in it whose Markdown it shows with the job."""
+
+
+def summary_path() -> Path | None:
+    """The file for a CI job's summary; `None` where there is none."""
+    text = os.environ.get(SUMMARY_VARIABLE)
+    return Path(text) if text else None
 
 
 def write(path: Path, text: str, option: str) -> None:

@@ -70,8 +70,17 @@ def test_a_regression_is_told_as_in_a_run(compare: Compare, capsys: pytest.Captu
     compare("baselines", "slow.json")
     told = capsys.readouterr().out
     assert "fake/tiny/p10-o4: TTFT P50 regressed " in told
-    assert "reproduce: pytest --perf --perf-strategy fake --perf-model tiny --perf-prompt-lengths 10 " in told
+    assert "reproduce: pytest --perf -p perfsuite.plugin --perf-strategy=fake " in told
     assert told.splitlines()[-1] == "perfsuite: 10 gates: 4 passed, 6 regressed"
+
+
+def test_a_run_without_a_report_has_commands_that_are_built(
+    measured: Path, compare: Compare, capsys: pytest.CaptureFixture[str]
+) -> None:
+    *_, slow = sorted((measured / ".perfsuite" / "runs").iterdir())
+    assert compare("baselines", str(slow)) == 1
+    told = "reproduce: pytest --perf --perf-strategy fake --perf-model tiny --perf-prompt-lengths 10 "
+    assert told in capsys.readouterr().out
 
 
 def test_one_baseline_judges_its_own_cell(compare: Compare, capsys: pytest.CaptureFixture[str]) -> None:

@@ -276,11 +276,38 @@ def test_a_file_that_cannot_be_written_is_found_before_anything_is_read(
     assert "file/all.json cannot be written (Not a directory)" in capsys.readouterr().err
 
 
-def test_a_result_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_people_get_a_page_and_github_a_summary_of_the_whole_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    paths = write_shards(tmp_path, measured({30: 1.2}))
+    html = str(tmp_path / "all.html")
+    assert cli.main(["merge", *paths, "-o", str(tmp_path / "all.json"), "--html", html]) == 1
+    assert f"report written to {html}" in capsys.readouterr().out
+    for text in (Path(html).read_text(), (tmp_path / "summary.md").read_text()):
+        assert "12 cells" in text
+        assert "eager/tiny/p30-o4" in text
+        assert "shard" not in text.replace("--perf-shard", "")
+
+
+def test_a_page_that_fails_changes_no_verdict_and_costs_no_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("perfsuite.cli.merge.page", lambda run: 1 / 0)
     paths = write_shards(tmp_path, measured({}))
+    html = str(tmp_path / "all.html")
+    assert cli.main(["merge", *paths, "-o", str(tmp_path / "all.json"), "--html", html]) == 0
+    assert "it could not be made (ZeroDivisionError: " in capsys.readouterr().out
+    assert json.loads((tmp_path / "all.json").read_text())["cells"]
+
+
+@pytest.mark.parametrize("option", ["-o", "--html"])
+def test_a_result_is_no_place_for_a_report(tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = write_shards(tmp_path, measured({}))
+    places = {"-o": str(tmp_path / "all.json"), "--html": str(tmp_path / "all.html"), option: paths[1]}
     before = Path(paths[1]).read_bytes()
-    assert cli.main(["merge", *paths, "-o", paths[1]]) == 2
-    assert "2.json is one of the results; name another file" in capsys.readouterr().err
+    assert cli.main(["merge", *paths, *(word for pair in places.items() for word in pair)]) == 2
+    assert f"{option}: {paths[1]} is one of the results; name another file" in capsys.readouterr().err
     assert Path(paths[1]).read_bytes() == before
 
 

@@ -206,6 +206,14 @@ def test_live_strategies_are_opened_in_one_shard_and_other_tests_run_in_every_on
     assert sum(passed) == 1 + 2 + 3
 
 
+def test_a_shard_that_has_no_test_at_all_is_fine(run: Run, project: pytest.Pytester) -> None:
+    project.makepyfile(test_speed="import pytest\n@pytest.mark.perf\ndef test_live(perf_strategy): pass")
+    results = [run("--perf", f"--perf-shard={index}/3") for index in (1, 2, 3)]
+    assert [result.ret for result in results] == [0, 0, 0]
+    assert sum(result.parseoutcomes().get("passed", 0) for result in results) == 1
+    assert run("--perf", "--perf-shard=1/3", "-k", "nothing").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
 def test_strategies_that_are_compared_are_in_one_shard(run: Run, project: pytest.Pytester) -> None:
     project.makepyfile(
         steady="from perfsuite.strategies.fake import FakeStrategy\nclass Other(FakeStrategy):\n    name = 'other'\n",
