@@ -12,6 +12,7 @@ from perfsuite.core.workload import ModelSpec, SamplingParams, Workload
 from perfsuite.measure.strategy import create, opened
 from perfsuite.strategies._compile import Regions
 from perfsuite.strategies._fusion import fuse_projections, keep_rotations
+from perfsuite.strategies._halves import halve_deep_products
 from perfsuite.strategies._kernel_attention import use_kernel_attention
 from perfsuite.strategies._skinny import SkinnyLinear, use_skinny_products
 from perfsuite.strategies._static_step import StaticStep
@@ -37,8 +38,8 @@ class UncapturedJit(StaticStrategy):
         use_kernel_attention(model)
         keep_rotations(model)
         self.skinny = sum(isinstance(each, SkinnyLinear) for each in model.modules())
-        self._regions = Regions(rewrites=(turn_within_attention,))
-        return StaticStep(model, self._regions.prepare, self._regions.compile, self._regions.compile_choice)
+        self._regions = Regions(rewrites=(turn_within_attention, halve_deep_products))
+        return StaticStep(model, self._regions.prepare, self._regions.compile)
 
     def counts(self):
         return self._regions.evidence()

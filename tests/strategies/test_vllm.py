@@ -95,7 +95,7 @@ def test_a_request_is_passed_through_one_to_one(engine):
 
 
 def test_abilities_are_all_of_sampling_and_batches():
-    assert VllmStrategy.abilities == ALL_SAMPLING | {Ability.BATCH, Ability.CONCURRENCY}
+    assert VllmStrategy.abilities == ALL_SAMPLING | {Ability.BATCH, Ability.CONCURRENCY, Ability.TENSOR_PARALLEL}
 
 
 @pytest.mark.parametrize("batch", [1, 3])
