@@ -21,9 +21,9 @@ from torch._inductor.exc import InvalidCxxCompiler
 from perfsuite.core.errors import StrategyUnavailableError
 from perfsuite.core.recording import Evidence
 from perfsuite.core.workload import ModelFacts
+from perfsuite.strategies._lane import Run
 from perfsuite.strategies._last_position import compute_last_position_only
 from perfsuite.strategies._static import Pass
-from perfsuite.strategies._static_step import Run
 
 Rewrite = Callable[[torch.fx.GraphModule], object]
 """Changes what Dynamo hands to a backend, in place."""

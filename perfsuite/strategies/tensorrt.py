@@ -16,8 +16,9 @@ from perfsuite.strategies._engine_library import Library
 from perfsuite.strategies._engine_toolkit import find_toolkit
 from perfsuite.strategies._fusion import fuse_projections
 from perfsuite.strategies._graphs import GraphPool
+from perfsuite.strategies._lane import LaneForward
 from perfsuite.strategies._static import require_static_cache
-from perfsuite.strategies._static_step import LaneForward, Prepare, StaticStep, cache_length
+from perfsuite.strategies._static_step import Prepare, StaticStep, cache_length
 from perfsuite.strategies._static_strategy import StaticStrategy, require_gpu
 
 NAME = "tensorrt"

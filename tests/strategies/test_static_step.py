@@ -9,9 +9,10 @@ from perfsuite.core.errors import DeviceMemoryError, StrategyUnavailableError
 from perfsuite.core.sample import Request
 from perfsuite.core.workload import DEFAULT_SAMPLING, SamplingParams, Workload
 from perfsuite.strategies._decode import Decoder, SampledStep, next_token_logits
+from perfsuite.strategies._lane import Lane
 from perfsuite.strategies._sampler import sample
 from perfsuite.strategies._static import ATTENTION, StaticForward, require_static_cache, use_static_attention
-from perfsuite.strategies._static_step import Lane, StaticStep
+from perfsuite.strategies._static_step import StaticStep
 from perfsuite.strategies.eager import EagerForward
 from tests.strategies.families import STATIC, small_model
 
