@@ -69,14 +69,16 @@ class MeasureOptions:
 class GateOptions:
     """How verdicts are reached.
 
-    `sessions` is how many sessions a cell gets at most (the looks of the sequential rule) when judging;
-    `baseline_sessions` how many `--save-baseline` takes. `family_error` is the accepted chance that a whole run on
-    identical code has one false alarm. `ignored_environment` names keys that need not agree.
+    `sessions` is how many sessions a cell gets at most (the looks of the sequential rule) when judging, `twin_sessions`
+    the same where versions take turns; `baseline_sessions` how many `--save-baseline` takes. `family_error` is the
+    accepted chance that a whole run on identical code has one false alarm. `ignored_environment` names keys that need
+    not agree.
     """
 
     tolerances: Mapping[Metric, float] = field(default_factory=lambda: DEFAULT_TOLERANCES)
     resources: Mapping[str, float] = field(default_factory=lambda: DEFAULT_RESOURCES)
     sessions: int = 6
+    twin_sessions: int = 12
     baseline_sessions: int = 8
     budget_ns: int | None = None
     family_error: float = 0.001
@@ -84,7 +86,7 @@ class GateOptions:
     ignored_environment: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        if self.sessions < 1 or self.baseline_sessions < 1:
+        if min(self.sessions, self.twin_sessions, self.baseline_sessions) < 1:
             raise OptionError("sessions: at least one session is needed")
 
 

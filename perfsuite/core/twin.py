@@ -155,7 +155,7 @@ class _Question:
             noise=self.noise.get(metric.key),
             gates=self.gates,
             metrics=self.metrics,
-            looks=self.options.sessions,
+            looks=self.options.twin_sessions,
             family_error=self.options.family_error,
             direction=metric.direction,
             in_turns=True,

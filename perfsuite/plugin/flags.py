@@ -87,7 +87,12 @@ VALUES = (
     Flag("samples", "320", "one-token requests per cell and session, for TTFT; a verdict on P99 needs 300", "N"),
     Flag("decode_samples", "", "full requests per cell and session, for TPOT and E2E; a 32nd of the samples", "N"),
     Flag("warmup", "10", "one-token requests before the samples, and a fifth as many full ones", "N"),
-    Flag("sessions", "", "sessions (fresh processes): 8 for --save-baseline; at most 6 a cell when judging", "N"),
+    Flag(
+        "sessions",
+        "",
+        "sessions (fresh processes): 8 for --save-baseline; judging takes at most 6 a cell, in turns 12",
+        "N",
+    ),
     Flag("budget", "", "time after which no further session starts, e.g. 10m; 4 times the first pass", "TIME"),
     Flag(
         "timeout",

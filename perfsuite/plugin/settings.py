@@ -232,6 +232,7 @@ def _gate(reader: Reader, save_baseline: bool) -> GateOptions:
         tolerances=_tolerances(reader),
         resources=_resources(reader),
         sessions=defaults.sessions if save_baseline else sessions or defaults.sessions,
+        twin_sessions=sessions or defaults.twin_sessions,
         baseline_sessions=sessions or defaults.baseline_sessions,
         budget_ns=parse_duration(budget, where=FLAGS["budget"].option) if budget else None,
         strict=reader.switch("strict"),

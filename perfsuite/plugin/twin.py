@@ -75,7 +75,7 @@ class Twin:
             self._spent_ns = clock.now_ns() - began_ns
 
     def _measure(self, clock: HostClock, began_ns: int) -> None:
-        for _ in range(min(LEAST_ROUNDS, self._options.sessions)):
+        for _ in range(min(LEAST_ROUNDS, self._options.twin_sessions)):
             self._round(self.cells)
         budget_ns = self._options.budget_ns or BUDGET_FACTOR * (clock.now_ns() - began_ns)
         while more := self._wanting():
@@ -94,7 +94,7 @@ class Twin:
     def _wanting(self) -> tuple[Cell, ...]:
         done = {cell.id: len(self.sessions.evidence(cell).changed) for cell in self.cells}
         judgements = (self.judgement(ask) for ask in self.asks)
-        return tuple(dict.fromkeys(undecided(judgements, done, limit=self._options.sessions)))
+        return tuple(dict.fromkeys(undecided(judgements, done, limit=self._options.twin_sessions)))
 
     def judgement(self, ask: Ask) -> Judgement:
         """The verdicts on a cell by the rounds so far."""

@@ -49,7 +49,7 @@ class Machine:
         same: tuple[TwinSession, ...] = ()
         changed: tuple[TwinSession, ...] = ()
         found: TwinJudgement | None = None
-        for rounds in range(1, 7):
+        for rounds in range(1, GateOptions().twin_sessions + 1):
             same += (self.session(bias=bias),)
             changed += (self.session(slowdown, bias),)
             if rounds >= 3:
@@ -57,7 +57,7 @@ class Machine:
                 if outcome(found) is not Outcome.INCONCLUSIVE:
                     return found, rounds
         assert found is not None
-        return found, 6
+        return found, rounds
 
 
 def judged(evidence: Evidence, *, gates: int = 1, cell: Cell = CELL) -> TwinJudgement:
