@@ -128,14 +128,14 @@ def test_no_command_that_is_offered_holds_the_password_or_appends_again(
 def test_an_interrupted_run_is_appended_when_it_is_resumed(run: Run, project: pytest.Pytester) -> None:
     project.makeconftest(
         """
-        from perfsuite.plugin import sessions
+        from perfsuite.fleet import place
 
-        def interrupted(job, progressed, original=sessions.run_session):
+        def interrupted(job, *others, original=place.run_session):
             if job.session == 1:
                 raise KeyboardInterrupt
-            return original(job, progressed)
+            return original(job, *others)
 
-        sessions.run_session = interrupted
+        place.run_session = interrupted
         """
     )
     cut = run("--save-baseline", "--perf-history=history.db")
