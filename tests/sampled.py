@@ -297,6 +297,10 @@ class TakesASecond(Sampled):
     pass_ns = 1_000_000_000
 
 
+class TakesATenth(Sampled):
+    pass_ns = 100_000_000
+
+
 class TakesAMinute(Sampled):
     pass_ns = 60_000_000_000
 

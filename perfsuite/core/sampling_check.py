@@ -38,8 +38,12 @@ class SamplingCheck:
 
 
 def joined(checks: Iterable[SamplingCheck]) -> SamplingCheck:
-    """Several checks of one strategy as one: what any of them excluded is excluded, what any found is found."""
+    """Several checks of one strategy as one: what any of them excluded is excluded, what any found is found.
+
+    Left out is what each that looked left out; not checked is what none looked at.
+    """
     every = tuple(checks)
+    looked = [check for check in every if not check.not_checked]
     told = tuple(dict.fromkeys(name for check in every for name in check.told))
     excluded = frozenset(name for check in every for name in check.excluded)
     return SamplingCheck(
@@ -47,7 +51,9 @@ def joined(checks: Iterable[SamplingCheck]) -> SamplingCheck:
         problems=tuple(dict.fromkeys(problem for check in every for problem in check.problems)),
         told=told,
         open=tuple(name for name in told if name not in excluded),
-        not_checked=next((check.not_checked for check in every if check.not_checked), None),
+        not_checked=None if looked else next((check.not_checked for check in every), None),
         passage=next((check.passage for check in every if check.passage), None),
-        left_out=tuple(dict.fromkeys(part for check in every for part in check.left_out)),
+        left_out=tuple(
+            part for part in (looked[0].left_out if looked else ()) if all(part in c.left_out for c in looked)
+        ),
     )

@@ -17,7 +17,8 @@ class SessionJob:
     `import_path` is the run's `sys.path`, so that the worker finds a strategy that lives beside the tests.
     `engine_dir` is the folder of engines that the user named; `None`: whatever a strategy that keeps some does itself.
     With `turns` another session shares the machine: this one works only while it has the turn, and reads no canaries.
-    Unless `is_checked` neither tokens nor the limits of the device are looked into. `foreign` is a folder whose modules
+    Unless `is_checked` neither tokens nor the limits of the device are looked into; where an earlier session of the run
+    `was_checked`, a shorter look at the tokens suffices. `foreign` is a folder whose modules
     this session must not load, as they are the other arm's.
     """
 
@@ -30,6 +31,7 @@ class SessionJob:
     engine_dir: str | None = None
     turns: bool = False
     is_checked: bool = True
+    was_checked: bool = False
     foreign: str | None = None
 
 

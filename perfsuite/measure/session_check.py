@@ -18,14 +18,16 @@ from perfsuite.measure.strategy import Strategy
 
 CHECK_NS = 20 * 10**9
 """How long all checks of a session may take, the first pass of each, which may have to be compiled, left aside."""
+AGAIN_NS = 4 * 10**9
+"""The same where an earlier session of the run has been checked: enough to see that this one still draws as it did."""
 
 Report = Callable[[Progress], None]
 
 
 def check_session(
-    strategy: Strategy, cells: tuple[Cell, ...], clock: Clock, report: Report
+    strategy: Strategy, cells: tuple[Cell, ...], clock: Clock, report: Report, *, time_ns: float = CHECK_NS
 ) -> dict[Cell, SamplingCheck]:
-    """What the tokens of each cell are worth.
+    """What the tokens of each cell are worth, as far as all checks together can tell in `time_ns`.
 
     Cells with the same parameters and batch size share one check, at the shortest of their prompts. What one check
     leaves of its part of the time is the others'. One of them has a passage of text, where there is any.
@@ -34,7 +36,7 @@ def check_session(
     for index, cell in sorted(enumerate(cells), key=lambda numbered: numbered[1].workload.prompt_tokens):
         first_of.setdefault(_kind(cell), (index, cell))
     checks: dict[tuple[SamplingParams, int], SamplingCheck] = {}
-    left_ns = float(CHECK_NS)
+    left_ns = float(time_ns)
     for kind, (index, cell) in first_of.items():
         allowance = Allowance(clock, left_ns / (len(first_of) - len(checks)))
         checks[kind] = _check(strategy, cell, allowance, partial(report, Progress(stage="sampling", cell=index)))

@@ -155,7 +155,13 @@ class Sessions:
             workloads=self._workloads_beside(cells[0]),
             import_path=tuple(sys.path),
             engine_dir=self._settings.engine_dir,
+            was_checked=all(self._was_checked(cell) for cell in cells),
         )
+
+    def _was_checked(self, cell: Cell) -> bool:
+        """Whether a session of this run has looked at what it draws."""
+        checks = (recording.sampling for recording in self.of(cell))
+        return any(check is not None and not check.not_checked for check in checks)
 
     def began(self, job: SessionJob, place: str) -> None:
         self._display.session_began(job, place)

@@ -1,6 +1,6 @@
 """Owns what is said of sampling: what was checked and found in order, what stayed open, what was not checked."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from perfsuite.core.recording import Recording
 from perfsuite.core.sampling_check import SamplingCheck, joined
@@ -18,8 +18,10 @@ def sampling(recordings: Iterable[Recording]) -> Iterator[Line]:
             arm = f"{recording.cell.strategy.rsplit(':', 1)[-1]}/{recording.cell.model.slug}"
             checks.setdefault(arm, {}).setdefault(recording.session, {})[recording.sampling] = None
     for arm, sessions in checks.items():
-        found = joined(check for session in sessions.values() for check in session)
-        yield Line(f"sampling of {arm}: {_words(found)}", "yellow" if found.not_checked or found.problems else "plain")
+        checks_made = [check for session in sessions.values() for check in session]
+        found = joined(checks_made)
+        words = f"{_words(found)}{'' if found.not_checked else _unlooked(checks_made)}"
+        yield Line(f"sampling of {arm}: {words}", "yellow" if found.not_checked or found.problems else "plain")
 
 
 def _words(found: SamplingCheck) -> str:
@@ -28,6 +30,12 @@ def _words(found: SamplingCheck) -> str:
     if found.not_checked:
         return f"not checked: {found.not_checked}"
     return f"{found.draws} draws are what the parameters ask for{_ruled_out(found)}{_left_out(found)}"
+
+
+def _unlooked(checks: Sequence[SamplingCheck]) -> str:
+    """How many of several checks looked at nothing, and why the first of them did not."""
+    reasons = [check.not_checked for check in checks if check.not_checked]
+    return f"; {len(reasons)} of {len(checks)} checks looked at nothing: {reasons[0]}" if reasons else ""
 
 
 def _ruled_out(found: SamplingCheck) -> str:

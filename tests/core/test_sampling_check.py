@@ -11,9 +11,15 @@ def test_what_one_check_excludes_is_excluded_and_what_one_finds_is_found() -> No
             SamplingCheck(not_checked="no logits"),
         )
     )
-    assert found == SamplingCheck(
-        draws=15, told=("a", "b", "c"), open=("b",), problems=("support",), not_checked="no logits"
-    )
+    assert found == SamplingCheck(draws=15, told=("a", "b", "c"), open=("b",), problems=("support",))
+
+
+def test_what_one_check_had_time_for_is_not_left_out_and_nothing_is_checked_if_none_looked() -> None:
+    quick = SamplingCheck(draws=2, left_out=("answers", "first tokens"))
+    unlooked = SamplingCheck(not_checked="no logits")
+    assert joined((SamplingCheck(draws=9, left_out=("answers",)), quick, unlooked)).left_out == ("answers",)
+    assert joined((SamplingCheck(draws=9), quick)).left_out == ()
+    assert joined((unlooked, SamplingCheck(not_checked="no time"))) == unlooked
 
 
 def test_nothing_joined_is_nothing_found() -> None:

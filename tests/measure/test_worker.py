@@ -206,6 +206,16 @@ def test_sampling_that_cannot_be_checked_is_said_and_costs_no_sample(strategy: s
     assert check.not_checked == reason
 
 
+def test_a_session_of_a_run_that_was_checked_looks_for_a_shorter_time() -> None:
+    job = sampled_job("TakesATenth", 8)
+    first, again = (sampling_of(replace(job, was_checked=was_checked))[0] for was_checked in (False, True))
+    assert first is not None
+    assert again is not None
+    assert 0 < again.draws < first.draws
+    assert again.left_out
+    assert not first.left_out
+
+
 def test_the_checks_of_a_slow_session_share_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has its first pass beside them; a second kind of cell has its part."""
     job = sampled_job("TakesASecond", 8)

@@ -51,6 +51,15 @@ def test_sessions_count_together() -> None:
     ]
 
 
+def test_sessions_that_looked_at_nothing_are_counted_where_others_looked() -> None:
+    over = SamplingCheck(not_checked="the time for it was over after its first passes")
+    assert lines(SamplingCheck(draws=80, told=("a",)), over, over) == [
+        "sampling of eager/tiny: 80 draws are what the parameters ask for, 1 known mistakes are ruled out; "
+        "2 of 3 checks looked at nothing: "
+        "the time for it was over after its first passes"
+    ]
+
+
 def test_cells_that_share_a_check_do_not_count_it_twice() -> None:
     check = SamplingCheck(draws=80, told=("a",))
     made = [replace(make_recording(make_cell(prompt=prompt)), sampling=check) for prompt in (10, 20)]
