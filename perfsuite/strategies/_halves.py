@@ -5,15 +5,15 @@ kernel that reads the product anyway. It must not know who compiles the pass.
 """
 
 import operator
-from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from perfsuite.strategies._skinny import duration_ms, is_faster_with_bias, skinny_kernels
+from perfsuite.strategies._skinny import is_faster_with_bias, skinny_kernels
+from perfsuite.strategies._trial import is_worth_it
 
 _PRODUCT = "perfsuite.skinny_linear"
 """How a traced pass calls our product."""
@@ -87,10 +87,5 @@ def _is_faster_in_halves(many: int, deep: int, wide: int, dtype: torch.dtype, de
     rows = torch.randn((many, deep), device=device).to(dtype)
     matrices = [torch.randn((wide, deep), device=device).to(dtype) for _ in range(_MATRICES)]
     halves = rows.new_empty((2, many, wide))
-    return _duration_ms(_in_halves, rows, matrices, halves) < _duration_ms(_at_once, rows, matrices, halves)
-
-
-def _duration_ms(
-    multiply: Callable[[Tensor, Tensor, Tensor], None], rows: Tensor, matrices: list[Tensor], halves: Tensor
-) -> float:
-    return duration_ms([lambda matrix=matrix: multiply(rows, matrix, halves) for matrix in matrices])
+    whole, halved = ([partial(way, rows, each, halves) for each in matrices] for way in (_at_once, _in_halves))
+    return is_worth_it(whole, halved)

@@ -4,7 +4,7 @@ cuBLAS reads the weights of such a product at 70 to 85 % of what the memory of a
 layers they are. Triton is imported where a kernel is first needed: a machine without a GPU has none.
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import Linear, Module, functional
 
 from perfsuite.models.storage import is_plain
+from perfsuite.strategies._trial import is_worth_it
 
 _TYPES = (torch.float16, torch.bfloat16)
-_TRIALS = 12  # of each way to multiply many rows, over matrices that do not fit the cache together
 _MATRICES = 3
 
 
@@ -76,24 +76,8 @@ def is_faster_with_bias(many: int, deep: int, wide: int, dtype: torch.dtype, dev
     rows = torch.randn((many, deep), device=device).to(dtype)
     matrices = [torch.randn((wide, deep), device=device).to(dtype) for _ in range(_MATRICES)]
     zeros = rows.new_zeros(wide)
-    plain = duration_ms([lambda matrix=matrix: functional.linear(rows, matrix) for matrix in matrices])
-    biased = duration_ms([lambda matrix=matrix: torch.addmm(zeros, rows, matrix.t()) for matrix in matrices])
-    return biased < plain
-
-
-def duration_ms(products: list[Any]) -> float:
-    """How long the products take one after the other, launched while the device is still busy."""
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-    for product in products:
-        product()
-    torch.cuda._sleep(1_000_000)  # type: ignore[no-untyped-call]
-    start.record()
-    for trial in range(_TRIALS):
-        products[trial % len(products)]()
-    end.record()
-    end.synchronize()
-    duration: float = start.elapsed_time(end)
-    return duration
+    plain = [partial(functional.linear, rows, matrix) for matrix in matrices]
+    return is_worth_it(plain, [partial(torch.addmm, zeros, rows, matrix.t()) for matrix in matrices])
 
 
 def skinny_kernels() -> Any:
