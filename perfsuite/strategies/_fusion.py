@@ -24,15 +24,19 @@ def fuse_projections(model: Any) -> int:
     """Replace each family of projections by one product of a wider matrix; how many families there were.
 
     A skinny product takes as long as its weights take to be read, and one wide matrix is read faster than three.
+    Besides the model it takes the memory of one family: what a wide matrix was made of goes before the next is made.
     """
-    fused = 0
-    for parent in list(model.modules()):
-        for names in PROJECTIONS:
-            projections: list[Any] = [getattr(parent, name, None) for name in names]
-            if _fit_together(projections):
-                _replace(parent, names, projections)
-                fused += 1
-    return fused
+    families = [
+        (parent, names)
+        for parent in model.modules()
+        for names in PROJECTIONS
+        if _fit_together([getattr(parent, name, None) for name in names])
+    ]
+    for parent, names in families:
+        device = _replace(parent, names)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+    return len(families)
 
 
 def fuse_norms(model: Any) -> int:
@@ -104,11 +108,13 @@ def _fit_together(projections: Sequence[Any]) -> bool:
     return len(kinds) == 1 and None not in kinds
 
 
-def _replace(parent: Any, names: Sequence[str], projections: Sequence[Linear]) -> None:
-    product = _Product(projections)
+def _replace(parent: Any, names: Sequence[str]) -> torch.device:
+    """Put one product in the place of these projections; where its weights are."""
+    product = _Product([getattr(parent, name) for name in names])
     setattr(parent, names[0], product)
     for index, name in enumerate(names[1:]):
         setattr(parent, name, _Share(product, index))
+    return product.joined.weight.device
 
 
 class _Product(Module):

@@ -1,11 +1,13 @@
 """Wider and fewer kernels compute what the model computed, and what does not fit is left as it is."""
 
 import copy
+import weakref
 
 import pytest
 import torch
 from torch.nn import Linear, RMSNorm
 
+from perfsuite.strategies import _fusion
 from perfsuite.strategies._fusion import fuse_norms, fuse_projections, fuse_rotations, rotated
 from tests.strategies.families import STATIC, small_model
 
@@ -59,6 +61,38 @@ def test_no_projection_is_kept_alive_by_the_last_one_asked_for():
     fuse_projections(model)
     logits(model)
     assert model.model.layers[0].self_attn.q_proj.others == []
+
+
+def test_what_was_joined_is_gone_before_the_next_is(monkeypatch):
+    model = small_model("llama")
+    originals = [weakref.ref(each) for each in model.modules() if type(each) is Linear]
+    alive = []
+    join = _fusion._joined
+
+    def counted(projections):
+        alive.append(sum(each() is not None for each in originals))
+        return join(projections)
+
+    monkeypatch.setattr(_fusion, "_joined", counted)
+    fuse_projections(model)
+    assert alive == [15, 12, 10, 7]  # two layers of three and two projections and two other products; the head
+    assert sum(each() is not None for each in originals) == 5
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_fused_model_takes_no_more_memory_of_a_gpu_than_it_did():
+    layers = [torch.nn.Module() for _ in range(8)]
+    for layer in layers:
+        for name in ("gate_proj", "up_proj"):
+            setattr(layer, name, Linear(4096, 8192, bias=False, device="cuda", dtype=torch.float16))
+    weights = 16 * 4096 * 8192 * 2
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_reserved()
+    torch.cuda.reset_peak_memory_stats()
+    assert fuse_projections(torch.nn.ModuleList(layers)) == 8
+    assert torch.cuda.memory_reserved() - before < weights / 16
+    assert torch.cuda.max_memory_reserved() - before < weights / 4
 
 
 def test_a_norm_that_computes_something_else_is_left():
