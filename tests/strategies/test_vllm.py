@@ -1,6 +1,7 @@
 """What vLLM is asked, how its steps become chunks, and what is said where it cannot run; against a double of 0.25.1."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,7 +52,6 @@ def test_the_engine_is_built_with_what_was_asked_for(engine):
             "stream_interval": 1,
             "disable_log_stats": True,
             "seed": 0,
-            "max_num_seqs": 3,
             "tensor_parallel_size": 2,
             "gpu_memory_utilization": 0.5,
             "max_model_len": 512,
@@ -67,7 +67,7 @@ def test_the_longest_sequence_is_that_of_the_tests_rounded_up(engine):
 def test_a_preset_that_is_a_shape_becomes_a_folder_with_dummy_weights(engine, monkeypatch):
     seen = {}
 
-    def build(cls, engine_args):
+    def build(cls, engine_args, usage_context):
         seen.update(json.loads((Path(engine_args.values["model"]) / "config.json").read_text()))
         return cls(engine_args.values)
 
@@ -146,11 +146,37 @@ def test_the_evidence_names_version_and_what_must_agree(engine, monkeypatch):
         assert strategy.evidence().engines == 1
         assert strategy.evidence().notes == (
             "vLLM 0.25.1",
+            "CUDA graphs: NONE",
             "tensor parallel: 1",
             "longest sequence: 128",
             'engine arguments: {"enforce_eager": true}',
         )
         assert engine.built[0].values["enforce_eager"] is True
+
+
+def test_prompts_run_in_cuda_graphs_as_they_do_for_users_of_llm(engine):
+    with live() as strategy:
+        assert "CUDA graphs: FULL_AND_PIECEWISE, up to 512 tokens" in strategy.evidence().notes
+        assert strategy.evidence().graphs_captured == 102
+    with live(workloads=(replace(WORKLOADS[0], batch_size=257),)):
+        assert engine.built[-1].values["max_num_seqs"] == 257
+
+
+def test_an_engine_that_captured_none_of_its_graphs_did_not_engage(engine, monkeypatch):
+    counter = sys.modules["vllm.compilation.counter"].compilation_counter
+    monkeypatch.setattr(counter, "num_cudagraph_captured", 0)
+    with live() as strategy:
+        assert strategy.evidence().graphs_captured == 0
+
+
+@pytest.mark.parametrize("elsewhere", ["ranks", "process"])
+def test_graphs_that_other_processes_capture_are_not_counted(engine, elsewhere):
+    with live() as strategy:
+        if elsewhere == "ranks":
+            strategy.engine.vllm_config.parallel_config.world_size = 2
+        else:
+            del strategy.engine.model_executor
+        assert strategy.evidence().graphs_captured is None
 
 
 def test_memory_is_what_the_driver_sees_more(engine, monkeypatch):
@@ -188,7 +214,7 @@ def refused(model=TINY, error=StrategyUnavailableError):
 
 
 def test_a_missing_engine_is_told_with_the_remedy(engine, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "vllm", None)
+    monkeypatch.setitem(sys.modules, "vllm", None)
     assert refused().endswith("install it with: pip install 'perfsuite[vllm]'")
 
 
