@@ -77,7 +77,8 @@ def test_a_preset_that_is_a_shape_becomes_a_folder_with_dummy_weights(engine, mo
         assert (seen["architectures"], seen["hidden_size"], seen["vocab_size"]) == (["LlamaForCausalLM"], 4096, 32000)
         assert (values["load_format"], values["dtype"]) == ("dummy", "float16")
         assert (strategy.facts().vocabulary, strategy.facts().positions) == (32000, 4096)
-        assert not Path(values["model"]).exists()
+    with live(ModelSpec(name="llama-2-7b", device="cuda")):
+        assert engine.built[1].values["model"] == values["model"]
 
 
 def test_a_request_is_passed_through_one_to_one(engine):
