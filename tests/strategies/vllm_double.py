@@ -160,16 +160,39 @@ class LLMEngine:
             return []
         outputs = [self._advance(request_id) for request_id in list(self.running)]
         self._is_queued = bool(self.running)
-        return outputs
+        return [output for output in outputs if output is not None]
 
     def _advance(self, request_id):
         left, params = self.running[request_id]
-        assert params.output_kind is RequestOutputKind.DELTA
+        assert params.output_kind in {RequestOutputKind.DELTA, RequestOutputKind.FINAL_ONLY}
         new = [left.popleft() for _ in range(min(self.bundle, len(left)))]
         if not left:
             del self.running[request_id]
+        elif params.output_kind is RequestOutputKind.FINAL_ONLY:
+            return None
         reason = None if left else "length"
         return RequestOutput(request_id, [CompletionOutput(new, reason)], not left, self.cached)
+
+
+class LLM:
+    """As entrypoints/llm.py has it: around the engine that `from_engine_args` gives; it waits for whole answers."""
+
+    def __init__(self, model, **more):
+        arguments = EngineArgs(model=model, **more)
+        self.llm_engine = sys.modules["vllm"].LLMEngine.from_engine_args(
+            engine_args=arguments, usage_context=UsageContext.LLM_CLASS
+        )
+        self._count = 0
+
+    def generate(self, prompts, sampling_params=None, *, use_tqdm=True):
+        for prompt in prompts:
+            sampling_params.output_kind = RequestOutputKind.FINAL_ONLY
+            self.llm_engine.add_request(str(self._count), prompt, sampling_params)
+            self._count += 1
+        outputs = []
+        while self.llm_engine.has_unfinished_requests():
+            outputs += [output for output in self.llm_engine.step() if output.finished]
+        return outputs
 
 
 MODULES = (
@@ -184,7 +207,7 @@ def install(monkeypatch, version="0.25.1"):
     LLMEngine.built = engine.built
     modules = {name: ModuleType(name) for name in MODULES}
     modules["vllm"].__dict__.update(
-        __version__=version, EngineArgs=EngineArgs, LLMEngine=engine, SamplingParams=SamplingParams
+        __version__=version, EngineArgs=EngineArgs, LLM=LLM, LLMEngine=engine, SamplingParams=SamplingParams
     )
     modules["vllm.sampling_params"].RequestOutputKind = RequestOutputKind
     modules["vllm.usage.usage_lib"].UsageContext = UsageContext
