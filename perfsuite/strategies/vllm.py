@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any
 
@@ -29,6 +29,8 @@ LEAST_VERSION = "0.25"
 SETTINGS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"}
 """The engine steps in this process, so that a token is seen as soon as it is on the host; an environment that says
 otherwise is heeded."""
+SETTINGS_IN_FLOAT32 = {"TRITON_F32_DEFAULT": "ieee"}
+"""Attention is Triton's then, which multiplies float32 as TF32 unless it is told: no more digits than float16 has."""
 SEQUENCES_BY_DEFAULT = 256
 """Every GPU gets as many by `LLM`'s own defaults. Fewer are never asked for: up to twice as many tokens a pass, at most
 512, are captured in CUDA graphs, so with one sequence no prompt would run in a graph."""
@@ -57,8 +59,7 @@ class VllmStrategy:
         require_gpu(self.name, model)
         self._model = model
         yield "import"
-        for name, value in SETTINGS.items():
-            os.environ.setdefault(name, value)
+        _set(SETTINGS)
         self._vllm = _import_vllm()
         memory, self._cached_prompts = GpuMemory(model.engine.tensor_parallel_size), 0
         yield "build"
@@ -68,6 +69,7 @@ class VllmStrategy:
         self._taken = memory.look()
 
     def _build(self, model: ModelSpec, handover: Handover, rows: int) -> None:
+        _set(SETTINGS_IN_FLOAT32 if handover.dtype == "float32" else {})
         options, more = model.engine, more_arguments(ARGUMENTS_VARIABLE)
         share = options.gpu_memory_utilization
         arguments: dict[str, Any] = {
@@ -194,6 +196,11 @@ class VllmStrategy:
             gc.collect()
             cleanup_dist_env_and_memory()
         self._handover = self._reference = None
+
+
+def _set(settings: Mapping[str, str]) -> None:
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
 
 
 def _engine_as_of_llm(vllm: Any, arguments: Any) -> Any:

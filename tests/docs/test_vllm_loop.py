@@ -16,8 +16,6 @@ from tests.strategies.vllm_double import RequestOutputKind
 def script(monkeypatch):
     monkeypatch.setattr(_engine, "has_gpu", lambda: True)
     monkeypatch.setenv(ARGUMENTS_VARIABLE, "")
-    for setting in ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_NO_USAGE_STATS"):
-        monkeypatch.setenv(setting, "0")
     return runpy.run_path(str(ROOT / "docs" / "benchmarks" / "vllm_loop.py"))
 
 

@@ -1,6 +1,7 @@
 """What vLLM is asked, how its steps become chunks, and what is said where it cannot run; against a double of 0.25.1."""
 
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from perfsuite.core.workload import ModelSpec, SamplingParams, Workload
 from perfsuite.measure.strategy import ALL_SAMPLING, Ability, opened
 from perfsuite.models.presets import packaged_weights
 from perfsuite.strategies import _engine
-from perfsuite.strategies.vllm import ARGUMENTS_VARIABLE, SETTINGS, VllmStrategy
+from perfsuite.strategies.vllm import ARGUMENTS_VARIABLE, VllmStrategy
 from tests.strategies import vllm_double
 from tests.strategies.contract import answer, request, rows
 from tests.strategies.vllm_double import RequestOutputKind
@@ -27,8 +28,7 @@ WORKLOADS = (Workload(prompt_tokens=10, output_tokens=5), Workload(prompt_tokens
 @pytest.fixture
 def engine(monkeypatch):
     monkeypatch.setattr(_engine, "has_gpu", lambda: True)
-    for name in (*SETTINGS, ARGUMENTS_VARIABLE):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv(ARGUMENTS_VARIABLE, raising=False)
     return vllm_double.install(monkeypatch)
 
 
@@ -198,13 +198,17 @@ def test_closing_shuts_the_engine_down_once(engine):
 
 
 def test_the_engine_steps_in_this_process_unless_the_environment_says_otherwise(engine, monkeypatch):
-    import os
-
     monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")
     with live():
         assert os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "1"
         assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
-    monkeypatch.delenv("VLLM_NO_USAGE_STATS")
+
+
+def test_float32_is_not_rounded_to_tf32_by_triton(engine):
+    with live(replace(TINY, dtype="float16")):
+        assert "TRITON_F32_DEFAULT" not in os.environ
+    with live(replace(TINY, dtype="float32")):
+        assert os.environ["TRITON_F32_DEFAULT"] == "ieee"
 
 
 def refused(model=TINY, error=StrategyUnavailableError):

@@ -203,6 +203,9 @@ MODULES = (
 
 def install(monkeypatch, version="0.25.1"):
     """Have `import vllm` find the double; the engine class, to be told how it behaves."""
+    for setting in ("TRITON_F32_DEFAULT", "VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_NO_USAGE_STATS"):
+        monkeypatch.setenv(setting, "")  # so that it is put back, whoever sets it
+        monkeypatch.delenv(setting)
     engine = type("LLMEngine", (LLMEngine,), {"built": [], "ends": {}, "startup_error": None})
     LLMEngine.built = engine.built
     modules = {name: ModuleType(name) for name in MODULES}
