@@ -258,6 +258,34 @@ def test_no_room_at_the_start_is_told_with_what_to_lower(engine, words):
 
 
 @pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            "1 validation error for ModelConfig\n  Value error, Model architectures ['MyModel'] are not supported for "
+            "now. [type=value_error, input_value=ArgsKwargs((), {}), input_type=ArgsKwargs]\n    For further "
+            "information visit https://errors.pydantic.dev/2.14/v/value_error",
+            "(ModelConfig): Model architectures ['MyModel'] are not supported for now",
+        ),
+        (
+            "2 validation errors for CacheConfig\nblock_size\n  Input should be a valid integer [type=int_parsing, "
+            "input_value='q', input_type=str]\n    For further information visit https://errors.pydantic.dev/",
+            "(CacheConfig): block_size Input should be a valid integer",
+        ),
+    ],
+)
+def test_what_the_engine_refuses_is_told_with_its_reason(engine, words, told):
+    engine.startup_error = ValueError(words)
+    said = refused()
+    assert said == (f"vLLM does not take this model or these options {told}; give others, or use --perf-strategy eager")
+
+
+def test_any_other_error_at_the_start_is_the_engines_own(engine):
+    engine.startup_error = RuntimeError("")
+    with pytest.raises(RuntimeError), live():
+        pass
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("{", "is not JSON"),
