@@ -43,12 +43,13 @@ def run_in_rounds(
 
     The jobs must ask for turns. They open in the order given, each only if what the greediest so far took is free once
     more, and while turns go on; `seed` draws the order of every round. One that breaks does not end the others.
-    `on_end` is told of those that had company.
+    `on_end` is told of those that were not left. A single one that opened is left as well, unless that alone took all
+    the time that turns may take: it need not open again then.
     """
     order = np.random.default_rng(seed)
     with ExitStack() as stack:
         ends, waiting = _open_all(jobs, on_progress, stack, room, goes_on)
-        if len(waiting) < LEAST_TOGETHER:
+        if len(waiting) < LEAST_TOGETHER and goes_on():
             return tuple(ends)
         together = frozenset(waiting)
         while waiting:

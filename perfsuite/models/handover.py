@@ -1,6 +1,8 @@
 """Owns a model as it is handed to an engine that loads it itself: a folder or id, its dtype, what is known of it."""
 
+import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +46,8 @@ class Handover:
 def handed_over(spec: ModelSpec, workloads: tuple[Workload, ...], *, engine: str) -> Iterator[Handover]:
     """The model for as long as the engine loads it; a preset that is a shape only becomes a folder with a config.json.
 
+    Such a folder lies among the user's caches and stays, if it can be written there, else it is temporary.
+
     OptionError if a workload is longer than the model, ModelLoadError for what is no model, or has another's tokenizer.
     """
     config = read_config(spec)
@@ -52,9 +56,9 @@ def handed_over(spec: ModelSpec, workloads: tuple[Workload, ...], *, engine: str
     check_positions(spec.name, longest, workloads)
     notes = tokenizer_notes(spec, config.get_text_config().vocab_size, _end_ids(config))
     dtype = str(dtype_of(spec, config, torch.device("cuda"))).removeprefix("torch.")
-    with tempfile.TemporaryDirectory(prefix="perfsuite-model-") as folder:
+    with tempfile.TemporaryDirectory(prefix="perfsuite-model-") as spare:
         yield Handover(
-            location=_write(config, Path(folder)) if _is_shape(spec) else location(spec),
+            location=_written(config, Path(spare)) if _is_shape(spec) else location(spec),
             load_format="dummy" if is_dummy(spec) else "auto",
             dtype=dtype,
             longest=longest,
@@ -76,12 +80,33 @@ def _is_shape(spec: ModelSpec) -> bool:
     return preset(spec.name) is not None and packaged_weights(replace(spec, load_format="auto")) is None
 
 
-def _write(config: Any, folder: Path) -> str:
-    """A folder with nothing but a config.json that names the class of the model, as engines want it."""
+def _written(config: Any, spare: Path) -> str:
+    """A folder with nothing but a config.json that names the class of the model, as engines want it.
+
+    Its name depends on nothing else: vLLM keeps what it compiled by a model's path, and finds it again by that.
+    """
     names: Any = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     values = {**config.to_dict(), "architectures": [names[config.model_type]]}
-    (folder / "config.json").write_text(json.dumps(values, default=str), encoding="utf-8")
-    return str(folder)
+    text = json.dumps(values, default=str, sort_keys=True)
+    try:
+        return str(_put(text, _lasting_folder(text)))
+    except (OSError, RuntimeError):  # a home that cannot be written, or none at all
+        return str(_put(text, spare))
+
+
+def _lasting_folder(text: str) -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME")
+    root = Path(cache) if cache else Path.home() / ".cache"
+    return root / "perfsuite" / "models" / hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _put(text: str, folder: Path) -> Path:
+    """The folder, its config.json written in one step: another session may read it meanwhile."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", encoding="utf-8", delete=False) as file:
+        file.write(text)
+    os.replace(file.name, folder / "config.json")
+    return folder
 
 
 def _end_ids(config: Any) -> tuple[int, ...]:

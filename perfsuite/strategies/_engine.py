@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,8 @@ OUT_OF_MEMORY = (
     "kv cache is needed, which is larger than the available",
 )
 """Words by which vLLM, TensorRT-LLM and CUDA say that there is no room."""
+_VALIDATION = re.compile(r"\d+ validation errors? for (\w+)")
+"""How pydantic begins, by which both engines check what they are given; why it is refused comes in the next lines."""
 
 
 def require_gpu(strategy: str, model: ModelSpec) -> None:
@@ -75,15 +78,27 @@ def startup_errors_told(engine: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, PerfsuiteError) or device_fault(error):
             raise
-        words = _first_line(error)
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         if any(phrase in str(error).lower() for phrase in OUT_OF_MEMORY):
+            words = _short(lines[0])
             raise DeviceMemoryError(
                 f"{engine} has no room: {words}; lower --perf-gpu-memory-utilization or --perf-max-model-len, or free "
                 "the GPU"
             ) from error
+        refused = _VALIDATION.fullmatch(lines[0]) if len(lines) > 1 else None
+        if refused:
+            raise StrategyUnavailableError(
+                f"{engine} does not take this model or these options ({refused[1]}): {_reason(lines[1:])}; give "
+                "others, or use --perf-strategy eager"
+            ) from error
         raise
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200].rstrip(". ")
+def _reason(lines: list[str]) -> str:
+    """What pydantic says of the first thing it refuses: perhaps the name of a field, then the reason."""
+    said = [line.partition(" [type=")[0] for line in lines[:2] if not line.startswith("For further information")]
+    return _short(" ".join(said).removeprefix("Value error, "))
+
+
+def _short(words: str) -> str:
+    return words[:200].rstrip(". ")

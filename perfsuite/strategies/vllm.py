@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any
 
@@ -29,6 +29,11 @@ LEAST_VERSION = "0.25"
 SETTINGS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"}
 """The engine steps in this process, so that a token is seen as soon as it is on the host; an environment that says
 otherwise is heeded."""
+SETTINGS_IN_FLOAT32 = {"TRITON_F32_DEFAULT": "ieee"}
+"""Attention is Triton's then, which multiplies float32 as TF32 unless it is told: no more digits than float16 has."""
+SEQUENCES_BY_DEFAULT = 256
+"""Every GPU gets as many by `LLM`'s own defaults. Fewer are never asked for: up to twice as many tokens a pass, at most
+512, are captured in CUDA graphs, so with one sequence no prompt would run in a graph."""
 DRAINING_STEPS = 4
 
 
@@ -54,8 +59,7 @@ class VllmStrategy:
         require_gpu(self.name, model)
         self._model = model
         yield "import"
-        for name, value in SETTINGS.items():
-            os.environ.setdefault(name, value)
+        _set(SETTINGS)
         self._vllm = _import_vllm()
         memory, self._cached_prompts = GpuMemory(model.engine.tensor_parallel_size), 0
         yield "build"
@@ -65,6 +69,7 @@ class VllmStrategy:
         self._taken = memory.look()
 
     def _build(self, model: ModelSpec, handover: Handover, rows: int) -> None:
+        _set(SETTINGS_IN_FLOAT32 if handover.dtype == "float32" else {})
         options, more = model.engine, more_arguments(ARGUMENTS_VARIABLE)
         share = options.gpu_memory_utilization
         arguments: dict[str, Any] = {
@@ -79,8 +84,8 @@ class VllmStrategy:
             "stream_interval": 1,
             "disable_log_stats": True,
             "seed": 0,
-            "max_num_seqs": rows,
             "tensor_parallel_size": options.tensor_parallel_size,
+            **({"max_num_seqs": rows} if rows > SEQUENCES_BY_DEFAULT else {}),
             **({} if handover.longest is None else {"max_model_len": handover.longest}),
             **({} if share is None else {"gpu_memory_utilization": share}),
         }
@@ -88,9 +93,10 @@ class VllmStrategy:
             engine_arguments = self._vllm.EngineArgs(**{**arguments, **more})
         except TypeError as error:
             raise OptionError(f"vLLM {self._vllm.__version__} does not take these arguments: {error}") from error
-        self._engine = self._vllm.LLMEngine.from_engine_args(engine_arguments)
+        self._engine = _engine_as_of_llm(self._vllm, engine_arguments)
         self._notes = (
             f"vLLM {self._vllm.__version__}",
+            f"CUDA graphs: {_graphs_of(self._engine)}",
             f"tensor parallel: {options.tensor_parallel_size}",
             f"longest sequence: {handover.longest}",
             *said_arguments(more),
@@ -99,12 +105,12 @@ class VllmStrategy:
 
     def stream(self, request: Request) -> Iterator[Chunk]:
         """Step the engine until every row has ended; each step's new ids as soon as it hands them over."""
-        engine = self._open_engine
+        engine = self.engine
         rows = {f"perfsuite-{next(self._numbers)}": row for row in range(len(request.prompts))}
         running = set(rows)
         try:
             for name, row in rows.items():
-                engine.add_request(name, {"prompt_token_ids": list(request.prompts[row])}, self._params(request, row))
+                engine.add_request(name, {"prompt_token_ids": list(request.prompts[row])}, self.params_of(request, row))
             while running:
                 for output in engine.step():
                     if output.finished:
@@ -125,12 +131,15 @@ class VllmStrategy:
 
     def _abandon(self, names: list[str]) -> None:
         """End these requests, and step over what was under way, so that the next one finds an idle engine."""
-        self._open_engine.abort_request(names)
+        self.engine.abort_request(names)
         for _ in range(DRAINING_STEPS):
-            self._open_engine.step()
+            self.engine.step()
 
-    def _params(self, request: Request, row: int) -> Any:
-        """One to one; vLLM names them as perfsuite does. Only new ids are handed over, and no text is made of them."""
+    def params_of(self, request: Request, row: int) -> Any:
+        """What vLLM is asked for a row's prompt, one to one; vLLM names it as perfsuite does.
+
+        Only new ids are handed over, and no text is made of them.
+        """
         from vllm.sampling_params import RequestOutputKind
 
         sampling = request.sampling
@@ -147,7 +156,8 @@ class VllmStrategy:
         )
 
     @property
-    def _open_engine(self) -> Any:
+    def engine(self) -> Any:
+        """The engine itself, for as long as this is open."""
         if self._engine is None:
             raise RuntimeError("the strategy is not open")
         return self._engine
@@ -168,9 +178,12 @@ class VllmStrategy:
         return Memory(peak_reserved=self._taken)
 
     def evidence(self) -> Evidence:
-        """That the engine was built, and that no prompt was answered from a cached prefix."""
+        """That the engine was built, captured graphs if it is to, and answered no prompt from a cached prefix."""
         return Evidence(
-            engines=int(self._engine is not None), cached_prefix_hits=self._cached_prompts, notes=self._notes
+            engines=int(self._engine is not None),
+            graphs_captured=None if self._engine is None else _captured_by(self._engine),
+            cached_prefix_hits=self._cached_prompts,
+            notes=self._notes,
         )
 
     def close(self) -> None:
@@ -183,6 +196,36 @@ class VllmStrategy:
             gc.collect()
             cleanup_dist_env_and_memory()
         self._handover = self._reference = None
+
+
+def _set(settings: Mapping[str, str]) -> None:
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+
+
+def _engine_as_of_llm(vllm: Any, arguments: Any) -> Any:
+    """An engine with the defaults of vLLM's class `LLM`, those that its users and its benchmarks have."""
+    from vllm.usage.usage_lib import UsageContext
+
+    return vllm.LLMEngine.from_engine_args(arguments, usage_context=UsageContext.LLM_CLASS)
+
+
+def _graphs_of(engine: Any) -> str:
+    """'FULL_AND_PIECEWISE, up to 512 tokens', as vLLM's configuration has it once the engine is built, or 'NONE'."""
+    compilation = engine.vllm_config.compilation_config
+    mode = compilation.cudagraph_mode.name
+    return mode if mode == "NONE" else f"{mode}, up to {compilation.max_cudagraph_capture_size} tokens"
+
+
+def _captured_by(engine: Any) -> int | None:
+    """Graphs by vLLM's own count; `None` where none are wanted, or where other processes capture them."""
+    from vllm.compilation.counter import compilation_counter
+
+    config = engine.vllm_config
+    is_here = hasattr(engine, "model_executor") and config.parallel_config.world_size == 1
+    if not is_here or config.compilation_config.cudagraph_mode.name == "NONE":
+        return None
+    return int(compilation_counter.num_cudagraph_captured)
 
 
 def _import_vllm() -> Any:

@@ -98,6 +98,29 @@ def test_when_turns_are_not_worth_it_each_measures_to_its_end_and_the_rest_is_no
     assert [len(end.recordings) for end in begun if end] == [2, 2]
 
 
+def test_one_whose_opening_took_all_the_time_for_turns_is_measured_without_opening_again() -> None:
+    looks: list[bool] = []
+
+    def goes_on() -> bool:
+        looks.append(not looks)
+        return looks[-1]
+
+    told: list[tuple[int, frozenset[int]]] = []
+    first, second = run_in_rounds(
+        [job(strategy) for strategy in ("FirstInRounds", "SecondInRounds")],
+        lambda job, progress: None,
+        seed=0,
+        room=lambda: BOUNDLESS,
+        goes_on=goes_on,
+        on_end=lambda index, end, company: told.append((index, company)),
+    )
+    assert first is not None
+    assert [len(recording.samples) for recording in first.recordings] == [12, 12]
+    assert second is None
+    assert told == [(0, frozenset())]
+    assert {who for who, _ in turns()} == {"FirstInRounds"}
+
+
 def turns() -> list[tuple[str, str]]:
     """Who worked on which prompts, in the order in which it happened, each turn once."""
     lines = [tuple(line.split()) for line in Path("rounds.log").read_text().splitlines()]

@@ -16,6 +16,12 @@ from tests.models.test_tokenizer import put_tokenizer
 SHORT = (Workload(prompt_tokens=10, output_tokens=5),)
 
 
+@pytest.fixture
+def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path
+
+
 def test_the_embedded_model_is_its_own_folder() -> None:
     spec = ModelSpec(name="tiny")
     with handed_over(spec, SHORT, engine="e") as handover:
@@ -36,12 +42,30 @@ def test_dummy_weights_are_the_engines_own_and_so_is_the_fingerprint() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in names() if name != "tiny"])
-def test_every_shape_becomes_a_folder_that_names_its_class_for_as_long_as_it_is_needed(name: str) -> None:
+def test_every_shape_becomes_a_folder_that_names_its_class(name: str, caches: Path) -> None:
     with handed_over(ModelSpec(name=name), SHORT, engine="e") as handover:
         config = json.loads((Path(handover.location) / "config.json").read_text())
         assert config["architectures"][0].endswith("ForCausalLM")
         assert config["vocab_size"] == handover.facts.vocabulary
         assert handover.load_format == "dummy"
+    assert Path(handover.location).parent == caches / "perfsuite" / "models"
+    assert [path.name for path in Path(handover.location).iterdir()] == ["config.json"]
+
+
+def test_a_shape_has_the_same_folder_in_every_session_and_another_shape_another_one(caches: Path) -> None:
+    places = []
+    for name in ("llama-2-7b", "llama-2-7b", "tinyllama-1.1b"):
+        with handed_over(ModelSpec(name=name), SHORT, engine="e") as handover:
+            places.append(handover.location)
+    assert places[0] == places[1] != places[2]
+
+
+def test_where_no_cache_can_be_written_the_folder_is_temporary(caches: Path) -> None:
+    (caches / "perfsuite").write_text("no folder")
+    with handed_over(ModelSpec(name="llama-2-7b"), SHORT, engine="e") as handover:
+        assert json.loads((Path(handover.location) / "config.json").read_text())["architectures"] == [
+            "LlamaForCausalLM"
+        ]
     assert not Path(handover.location).exists()
 
 

@@ -35,8 +35,7 @@ def double(name, monkeypatch):
     monkeypatch.setattr(environment, "collect", lambda facts, measure: here)
     for module in ("vllm", "tensorrt_llm"):
         monkeypatch.setenv(f"PERFSUITE_{module.upper()}_ARGS", "")
-    for setting in ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_NO_USAGE_STATS", "TRTLLM_NO_USAGE_STATS"):
-        monkeypatch.setenv(setting, "0")
+    monkeypatch.setenv("TRTLLM_NO_USAGE_STATS", "0")
     return DOUBLES[name].install(monkeypatch)
 
 

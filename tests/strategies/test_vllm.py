@@ -1,6 +1,8 @@
 """What vLLM is asked, how its steps become chunks, and what is said where it cannot run; against a double of 0.25.1."""
 
 import json
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from perfsuite.core.workload import ModelSpec, SamplingParams, Workload
 from perfsuite.measure.strategy import ALL_SAMPLING, Ability, opened
 from perfsuite.models.presets import packaged_weights
 from perfsuite.strategies import _engine
-from perfsuite.strategies.vllm import ARGUMENTS_VARIABLE, SETTINGS, VllmStrategy
+from perfsuite.strategies.vllm import ARGUMENTS_VARIABLE, VllmStrategy
 from tests.strategies import vllm_double
 from tests.strategies.contract import answer, request, rows
 from tests.strategies.vllm_double import RequestOutputKind
@@ -26,8 +28,7 @@ WORKLOADS = (Workload(prompt_tokens=10, output_tokens=5), Workload(prompt_tokens
 @pytest.fixture
 def engine(monkeypatch):
     monkeypatch.setattr(_engine, "has_gpu", lambda: True)
-    for name in (*SETTINGS, ARGUMENTS_VARIABLE):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv(ARGUMENTS_VARIABLE, raising=False)
     return vllm_double.install(monkeypatch)
 
 
@@ -51,7 +52,6 @@ def test_the_engine_is_built_with_what_was_asked_for(engine):
             "stream_interval": 1,
             "disable_log_stats": True,
             "seed": 0,
-            "max_num_seqs": 3,
             "tensor_parallel_size": 2,
             "gpu_memory_utilization": 0.5,
             "max_model_len": 512,
@@ -67,7 +67,7 @@ def test_the_longest_sequence_is_that_of_the_tests_rounded_up(engine):
 def test_a_preset_that_is_a_shape_becomes_a_folder_with_dummy_weights(engine, monkeypatch):
     seen = {}
 
-    def build(cls, engine_args):
+    def build(cls, engine_args, usage_context):
         seen.update(json.loads((Path(engine_args.values["model"]) / "config.json").read_text()))
         return cls(engine_args.values)
 
@@ -77,7 +77,8 @@ def test_a_preset_that_is_a_shape_becomes_a_folder_with_dummy_weights(engine, mo
         assert (seen["architectures"], seen["hidden_size"], seen["vocab_size"]) == (["LlamaForCausalLM"], 4096, 32000)
         assert (values["load_format"], values["dtype"]) == ("dummy", "float16")
         assert (strategy.facts().vocabulary, strategy.facts().positions) == (32000, 4096)
-        assert not Path(values["model"]).exists()
+    with live(ModelSpec(name="llama-2-7b", device="cuda")):
+        assert engine.built[1].values["model"] == values["model"]
 
 
 def test_a_request_is_passed_through_one_to_one(engine):
@@ -146,11 +147,37 @@ def test_the_evidence_names_version_and_what_must_agree(engine, monkeypatch):
         assert strategy.evidence().engines == 1
         assert strategy.evidence().notes == (
             "vLLM 0.25.1",
+            "CUDA graphs: NONE",
             "tensor parallel: 1",
             "longest sequence: 128",
             'engine arguments: {"enforce_eager": true}',
         )
         assert engine.built[0].values["enforce_eager"] is True
+
+
+def test_prompts_run_in_cuda_graphs_as_they_do_for_users_of_llm(engine):
+    with live() as strategy:
+        assert "CUDA graphs: FULL_AND_PIECEWISE, up to 512 tokens" in strategy.evidence().notes
+        assert strategy.evidence().graphs_captured == 102
+    with live(workloads=(replace(WORKLOADS[0], batch_size=257),)):
+        assert engine.built[-1].values["max_num_seqs"] == 257
+
+
+def test_an_engine_that_captured_none_of_its_graphs_did_not_engage(engine, monkeypatch):
+    counter = sys.modules["vllm.compilation.counter"].compilation_counter
+    monkeypatch.setattr(counter, "num_cudagraph_captured", 0)
+    with live() as strategy:
+        assert strategy.evidence().graphs_captured == 0
+
+
+@pytest.mark.parametrize("elsewhere", ["ranks", "process"])
+def test_graphs_that_other_processes_capture_are_not_counted(engine, elsewhere):
+    with live() as strategy:
+        if elsewhere == "ranks":
+            strategy.engine.vllm_config.parallel_config.world_size = 2
+        else:
+            del strategy.engine.model_executor
+        assert strategy.evidence().graphs_captured is None
 
 
 def test_memory_is_what_the_driver_sees_more(engine, monkeypatch):
@@ -171,13 +198,17 @@ def test_closing_shuts_the_engine_down_once(engine):
 
 
 def test_the_engine_steps_in_this_process_unless_the_environment_says_otherwise(engine, monkeypatch):
-    import os
-
     monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")
     with live():
         assert os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "1"
         assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
-    monkeypatch.delenv("VLLM_NO_USAGE_STATS")
+
+
+def test_float32_is_not_rounded_to_tf32_by_triton(engine):
+    with live(replace(TINY, dtype="float16")):
+        assert "TRITON_F32_DEFAULT" not in os.environ
+    with live(replace(TINY, dtype="float32")):
+        assert os.environ["TRITON_F32_DEFAULT"] == "ieee"
 
 
 def refused(model=TINY, error=StrategyUnavailableError):
@@ -188,7 +219,7 @@ def refused(model=TINY, error=StrategyUnavailableError):
 
 
 def test_a_missing_engine_is_told_with_the_remedy(engine, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "vllm", None)
+    monkeypatch.setitem(sys.modules, "vllm", None)
     assert refused().endswith("install it with: pip install 'perfsuite[vllm]'")
 
 
@@ -224,6 +255,34 @@ def test_no_room_at_the_start_is_told_with_what_to_lower(engine, words):
     said = refused(error=DeviceMemoryError)
     assert said.startswith(f"vLLM has no room: {words.splitlines()[0].rstrip('.')}")
     assert said.endswith("lower --perf-gpu-memory-utilization or --perf-max-model-len, or free the GPU")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            "1 validation error for ModelConfig\n  Value error, Model architectures ['MyModel'] are not supported for "
+            "now. [type=value_error, input_value=ArgsKwargs((), {}), input_type=ArgsKwargs]\n    For further "
+            "information visit https://errors.pydantic.dev/2.14/v/value_error",
+            "(ModelConfig): Model architectures ['MyModel'] are not supported for now",
+        ),
+        (
+            "2 validation errors for CacheConfig\nblock_size\n  Input should be a valid integer [type=int_parsing, "
+            "input_value='q', input_type=str]\n    For further information visit https://errors.pydantic.dev/",
+            "(CacheConfig): block_size Input should be a valid integer",
+        ),
+    ],
+)
+def test_what_the_engine_refuses_is_told_with_its_reason(engine, words, told):
+    engine.startup_error = ValueError(words)
+    said = refused()
+    assert said == (f"vLLM does not take this model or these options {told}; give others, or use --perf-strategy eager")
+
+
+def test_any_other_error_at_the_start_is_the_engines_own(engine):
+    engine.startup_error = RuntimeError("")
+    with pytest.raises(RuntimeError), live():
+        pass
 
 
 @pytest.mark.parametrize(

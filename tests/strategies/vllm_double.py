@@ -8,7 +8,7 @@ import sys
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import ClassVar
 
 ENGINE_ARGS = {
@@ -27,6 +27,16 @@ class RequestOutputKind(Enum):
     CUMULATIVE = 0
     DELTA = 1
     FINAL_ONLY = 2
+
+
+class UsageContext(str, Enum):
+    LLM_CLASS = "LLM_CLASS"
+    ENGINE_CONTEXT = "ENGINE_CONTEXT"
+
+
+class CUDAGraphMode(Enum):
+    NONE = 0
+    FULL_AND_PIECEWISE = (2, 1)
 
 
 class EngineArgs:
@@ -70,6 +80,17 @@ def any_tokens(ids, params):
     return [draw.randrange(258) for _ in range(params.max_tokens)]
 
 
+def config_of(values, usage_context):
+    """Sequences and captured sizes as `_set_cudagraph_sizes` of vllm/config/vllm.py has them, for an H100."""
+    sequences = values.get("max_num_seqs") or {UsageContext.LLM_CLASS: 1024}.get(usage_context, 128)
+    mode = CUDAGraphMode.NONE if values.get("enforce_eager") else CUDAGraphMode.FULL_AND_PIECEWISE
+    return SimpleNamespace(
+        compilation_config=SimpleNamespace(cudagraph_mode=mode, max_cudagraph_capture_size=min(2 * sequences, 512)),
+        parallel_config=SimpleNamespace(world_size=values.get("tensor_parallel_size", 1)),
+        model_config=SimpleNamespace(model=values["model"]),
+    )
+
+
 class Core:
     def __init__(self):
         self.is_shut_down = False
@@ -91,8 +112,9 @@ class LLMEngine:
     bundle = 1
     draw = staticmethod(any_tokens)
 
-    def __init__(self, values):
-        self.values, self.engine_core = values, Core()
+    def __init__(self, values, usage_context=UsageContext.ENGINE_CONTEXT):
+        self.values, self.engine_core, self.vllm_config = values, Core(), config_of(values, usage_context)
+        self.model_executor = object()  # as where the engine steps in this process
         self.running: dict = {}
         self.asked: list = []
         self.aborted: list = []
@@ -101,10 +123,10 @@ class LLMEngine:
         LLMEngine.built.append(self)
 
     @classmethod
-    def from_engine_args(cls, engine_args):
+    def from_engine_args(cls, engine_args, usage_context=UsageContext.ENGINE_CONTEXT):
         if cls.startup_error is not None:
             raise cls.startup_error
-        return cls(engine_args.values)
+        return cls(engine_args.values, usage_context)
 
     def add_request(self, request_id, prompt, params):
         if not isinstance(request_id, str):
@@ -138,27 +160,61 @@ class LLMEngine:
             return []
         outputs = [self._advance(request_id) for request_id in list(self.running)]
         self._is_queued = bool(self.running)
-        return outputs
+        return [output for output in outputs if output is not None]
 
     def _advance(self, request_id):
         left, params = self.running[request_id]
-        assert params.output_kind is RequestOutputKind.DELTA
+        assert params.output_kind in {RequestOutputKind.DELTA, RequestOutputKind.FINAL_ONLY}
         new = [left.popleft() for _ in range(min(self.bundle, len(left)))]
         if not left:
             del self.running[request_id]
+        elif params.output_kind is RequestOutputKind.FINAL_ONLY:
+            return None
         reason = None if left else "length"
         return RequestOutput(request_id, [CompletionOutput(new, reason)], not left, self.cached)
 
 
+class LLM:
+    """As entrypoints/llm.py has it: around the engine that `from_engine_args` gives; it waits for whole answers."""
+
+    def __init__(self, model, **more):
+        arguments = EngineArgs(model=model, **more)
+        self.llm_engine = sys.modules["vllm"].LLMEngine.from_engine_args(
+            engine_args=arguments, usage_context=UsageContext.LLM_CLASS
+        )
+        self._count = 0
+
+    def generate(self, prompts, sampling_params=None, *, use_tqdm=True):
+        for prompt in prompts:
+            sampling_params.output_kind = RequestOutputKind.FINAL_ONLY
+            self.llm_engine.add_request(str(self._count), prompt, sampling_params)
+            self._count += 1
+        outputs = []
+        while self.llm_engine.has_unfinished_requests():
+            outputs += [output for output in self.llm_engine.step() if output.finished]
+        return outputs
+
+
+MODULES = (
+    "vllm", "vllm.sampling_params", "vllm.distributed", "vllm.usage", "vllm.usage.usage_lib", "vllm.compilation",
+    "vllm.compilation.counter",
+)  # fmt: skip
+
+
 def install(monkeypatch, version="0.25.1"):
     """Have `import vllm` find the double; the engine class, to be told how it behaves."""
+    for setting in ("TRITON_F32_DEFAULT", "VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_NO_USAGE_STATS"):
+        monkeypatch.setenv(setting, "")  # so that it is put back, whoever sets it
+        monkeypatch.delenv(setting)
     engine = type("LLMEngine", (LLMEngine,), {"built": [], "ends": {}, "startup_error": None})
     LLMEngine.built = engine.built
-    modules = {name: ModuleType(name) for name in ("vllm", "vllm.sampling_params", "vllm.distributed")}
+    modules = {name: ModuleType(name) for name in MODULES}
     modules["vllm"].__dict__.update(
-        __version__=version, EngineArgs=EngineArgs, LLMEngine=engine, SamplingParams=SamplingParams
+        __version__=version, EngineArgs=EngineArgs, LLM=LLM, LLMEngine=engine, SamplingParams=SamplingParams
     )
     modules["vllm.sampling_params"].RequestOutputKind = RequestOutputKind
+    modules["vllm.usage.usage_lib"].UsageContext = UsageContext
+    modules["vllm.compilation.counter"].compilation_counter = SimpleNamespace(num_cudagraph_captured=102)
     cleaned = []
     modules["vllm.distributed"].cleanup_dist_env_and_memory = lambda: cleaned.append(True)
     for name, module in modules.items():
