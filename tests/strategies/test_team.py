@@ -16,7 +16,7 @@ import torch
 from perfsuite.core.errors import DeviceLostError, ModelLoadError, StrategyUnavailableError
 from perfsuite.core.validity import problems
 from perfsuite.models import ranks
-from perfsuite.strategies import _vigil
+from perfsuite.strategies import _team, _vigil
 from perfsuite.strategies._follower import drawn
 from perfsuite.strategies._launch import SIGNALS
 from tests.strategies.ranks import (
@@ -152,6 +152,13 @@ def test_graphs_are_let_go_of_where_a_rank_has_ended():
         with pytest.raises(DeviceLostError, match=r"^rank 1 of 2 was killed by SIGKILL$"):
             tokens_of(strategy, temperature=0)
         assert released.wait(timeout=60)
+
+
+def test_a_rank_that_does_not_come_is_named(monkeypatch):
+    monkeypatch.setattr(_team, "READY_S", 0.0)
+    with pytest.raises(DeviceLostError, match=r"^rank 1 of 2 has not come for 0 s$"), opened_on(2):
+        pass
+    assert ranks.world_size() == 1
 
 
 def test_a_rank_that_cannot_open_is_told_in_its_own_words(tmp_path):

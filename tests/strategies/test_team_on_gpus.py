@@ -39,7 +39,7 @@ def test_two_gpus_say_what_one_says(name):
     assert together[1:] == together[:1] * 2
     assert_same_up_to_ties(together[0], alone, rows)
     assert {"tensor parallel: 2", "ranks: 2 processes by nccl"} <= set(evidence.notes)
-    assert (evidence.graph_breaks, evidence.recompiles, evidence.kernel_fallbacks) == (0, 0, 0)
+    assert not any((evidence.graph_breaks, evidence.recompiles, evidence.kernel_fallbacks))
     if "graph" in name:
         assert evidence.graphs_replayed > 0
         assert held is not None
