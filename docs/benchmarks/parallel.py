@@ -2,19 +2,24 @@
 
 Usage: python docs/benchmarks/parallel.py --model llama-2-7b --strategy eager,jit-cuda-graph --ranks 1,2
 
+Beside each latency is the GPU's share of it, and behind all of a strategy how long it took to open, how fast the ranks
+send to each other, and the notes of its evidence.
+
 Tokens count as the same up to floating-point ties: where they first differ, the two likeliest tokens of one device lie
 no further apart there than --tie of the largest logit. What follows a tie is another text, and is not compared.
 """
 
 import argparse
 from collections.abc import Iterator
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from perfsuite.core.engine import EngineOptions
+from perfsuite.core.roofline import Limit
 from perfsuite.core.sample import Request
 from perfsuite.core.workload import ModelSpec, SamplingParams, Workload
 from perfsuite.measure.clock import HostClock
+from perfsuite.measure.limits import measure_limits
 from perfsuite.measure.strategy import PreparesRequests, create, opened
 from perfsuite.strategies import references
 
@@ -46,27 +51,43 @@ def _lines(
     workloads = tuple(
         Workload(prompt_tokens=length, output_tokens=asked.output_tokens, sampling=GREEDY) for length in lengths
     )
+    clock = HostClock()
+    began_ns = clock.now_ns()
     with opened(create(references()[strategy]), spec, workloads) as runs:
+        opening = f"opened in {(clock.now_ns() - began_ns) / 1e9:.0f} s"
         for length in lengths:
             prompt = tuple((7 * index + 3) % runs.facts().vocabulary for index in range(length))
             request = Request(prompts=(prompt,), output_tokens=asked.output_tokens, sampling=GREEDY)
-            ids, ttft_ms, tpot_ms = _measured(runs, request, asked.samples)
+            ids, latencies = _measured(runs, request, asked.samples)
             if ranks == 1:
                 alone[prompt] = ids
                 contexts = [(*prompt, *ids[:step]) for step in range(len(ids))]
                 logits.update((context, runs.next_token_logits((context,))[0]) for context in contexts)
             same = _same(prompt, alone.get(prompt), ids, logits, asked.tie)
-            yield f"{length} tokens, TTFT {ttft_ms:.3f} ms, TPOT {tpot_ms:.3f} ms, tokens: {same}"
-        yield "; ".join(runs.evidence().notes)
+            yield f"{length} tokens, {latencies}, tokens: {same}"
+        limits = measure_limits(runs.gauges(), clock)
+        yield "; ".join((opening, *filter(None, [limits.words(Limit.LINK) if limits else ""]), *runs.evidence().notes))
 
 
-def _measured(strategy: Any, request: Request, samples: int) -> tuple[list[int], float, float]:
-    """The ids, and the medians of TTFT and TPOT in milliseconds."""
+def _measured(strategy: Any, request: Request, samples: int) -> tuple[list[int], str]:
+    """The ids, and the medians of TTFT and TPOT."""
     if isinstance(strategy, PreparesRequests):
         strategy.prepare(request)
-    runs = [list(_stamped(strategy, request)) for _ in range(WARM_UPS + samples)][WARM_UPS:]
-    ttft, tpot = ([run[0][1] for run in runs], [(run[-1][1] - run[0][1]) / max(1, len(run) - 1) for run in runs])
-    return [token for token, _ in runs[0]], median(ttft) / 1e6, median(tpot) / 1e6
+    ids, host, device = [], [], []
+    for _ in range(WARM_UPS + samples):
+        run = list(_stamped(strategy, request))
+        ids, stamps = [token for token, _ in run], [at_ns for _, at_ns in run]
+        host.append((stamps[0], (stamps[-1] - stamps[0]) / max(1, len(run) - 1)))
+        steps = strategy.device_ns()
+        device.append((steps[0], mean(steps[1:] or steps)) if steps else None)
+    return ids, ", ".join(_latency(name, index, host, device) for index, name in enumerate(("TTFT", "TPOT")))
+
+
+def _latency(name: str, index: int, host: list[Any], device: list[Any]) -> str:
+    text = f"{name} {median(each[index] for each in host[WARM_UPS:]) / 1e6:.3f} ms"
+    if None in device:
+        return text
+    return f"{text} (GPU {median(each[index] for each in device[WARM_UPS:]) / 1e6:.3f})"
 
 
 def _stamped(strategy: Any, request: Request) -> Iterator[tuple[int, int]]:

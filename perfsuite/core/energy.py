@@ -17,9 +17,10 @@ LEAST_SPANS = 1.5
 def energy_per_token(recording: Recording) -> float | None:
     """Joules per token, prompt passes of the full requests included; `None` where the counter does not tell.
 
+    Nor does it of a model on several GPUs, of which one is watched.
     Of a reading that lies only partly in a stretch of full requests, that part of its energy counts.
     """
-    if recording.monitoring is None:
+    if recording.monitoring is None or recording.cell.model.engine.tensor_parallel_size > 1:
         return None
     samples = [
         s for s in (*recording.samples, *recording.set_aside) if s.phase is Phase.DECODE and s.sent_ns is not None

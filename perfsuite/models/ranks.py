@@ -19,8 +19,16 @@ from perfsuite.models.device import find_device
 
 LONGEST_PASS = timedelta(days=1)
 """A collective gives up after this; a rank that does not go on is noticed long before, by whoever leads the ranks."""
-LEFT_TO_US = {"TORCH_NCCL_ASYNC_ERROR_HANDLING": "0", "TORCH_NCCL_ENABLE_MONITORING": "0"}
-"""torch's watchdogs would end the process of the rank that answers, with all that it has measured, when one died."""
+LEFT_TO_US = {
+    "TORCH_NCCL_ASYNC_ERROR_HANDLING": "0",
+    "TORCH_NCCL_ENABLE_MONITORING": "0",
+    "TORCH_NCCL_RETHROW_CUDA_ERRORS": "0",
+    "TORCH_NCCL_DUMP_ON_TIMEOUT": "0",
+    "TORCH_NCCL_WAIT_TIMEOUT_DUMP_MILSEC": "0",
+}
+"""torch's watchdogs would end the process of the rank that answers, with all that it has measured, when another one
+died or its own GPU failed; look every second whether another rank has something to dump; and wait a minute for that,
+with every sum behind them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +117,7 @@ def leave() -> None:
 def give_up() -> None:
     """Let go of ranks that answer no more: a collective that waits for one of them ends."""
     if dist.is_initialized() and dist.get_backend() == "nccl":
-        with suppress(RuntimeError, ValueError):  # it has been let go already
+        with suppress(RuntimeError, ValueError, AssertionError):  # it has been let go already
             dist.distributed_c10d._abort_process_group()
 
 

@@ -1,5 +1,6 @@
 """Owns a rank that follows: a process that opens the same strategy and does whatever the rank that answers does."""
 
+import gc
 import os
 import sys
 import threading
@@ -50,7 +51,7 @@ def main() -> None:
     life = connect(address, LIFE, rank)
     threading.Thread(target=_end_with, args=(life,), daemon=True, name="perfsuite-rank-watch").start()
     line = Line(connect(address, COMMANDS, rank))
-    follow(line.receive(), line)
+    follow(line.receive(), line, Line(life))
 
 
 def _end_with(life: Connection) -> None:
@@ -61,7 +62,21 @@ def _end_with(life: Connection) -> None:
         os._exit(1)
 
 
-def follow(charge: Charge, line: Line) -> None:
+class Replies:
+    """What goes back on the line; that one is an error goes by `life` as well, which is heard in the midst of a sum."""
+
+    def __init__(self, line: Line, life: Line) -> None:
+        self._line, self._life = line, life
+        self._sent = 0
+
+    def send(self, reply: Reply) -> None:
+        self._line.send(reply)
+        self._sent += 1
+        if reply.error is not None:
+            self._life.send((self._sent, one_line(reply.error)))
+
+
+def follow(charge: Charge, line: Line, life: Line) -> None:
     """Open the strategy of a charge, then do what comes in on the line, with a reply to each."""
     import torch
 
@@ -70,26 +85,34 @@ def follow(charge: Charge, line: Line) -> None:
     if charge.spec.device != "cpu":
         torch.cuda.set_device(charge.spec.device)
     strategy: Any = create(charge.reference)
-    strategy.sit(charge.seat, lambda: line.send(Reply()))
+    replies = Replies(line, life)
+    strategy.sit(charge.seat, lambda: replies.send(Reply()))
     clock = HostClock() if charge.spec.device != "cpu" else None
 
     def opened() -> None:
         for _ in strategy.open(charge.spec, charge.workloads):
             pass
+        gc.collect()
+        gc.freeze()  # what is there now is there to stay: collections between requests need not look at it
 
     try:
-        if not _reply(line, opened):
+        if not _reply(replies, opened):
             return
         for name, arguments, is_value_wanted in _commands(line, clock):
             run = partial(getattr(strategy, name), *arguments)
-            _reply(line, partial(_drawn, run) if name == STREAM else run, is_value_wanted=is_value_wanted)
+            _reply(replies, partial(drawn, run) if name == STREAM else run, is_value_wanted=is_value_wanted)
     finally:
+        gc.unfreeze()
         strategy.close()
 
 
-def _drawn(stream: Callable[[], Iterator[Chunk]]) -> tuple[int, ...]:
-    """The ids of a stream in the order in which they came."""
-    return tuple(token for chunk in stream() for token in chunk.token_ids)
+def drawn(stream: Callable[[], Iterator[Chunk]]) -> tuple[int, ...]:
+    """The ids of a stream in the order in which they came; no garbage is collected while others wait for them."""
+    gc.disable()
+    try:
+        return tuple(token for chunk in stream() for token in chunk.token_ids)
+    finally:
+        gc.enable()
 
 
 def _commands(line: Line, clock: Clock | None) -> Iterator[tuple[str, tuple[Any, ...], bool]]:
@@ -108,14 +131,14 @@ def _commands(line: Line, clock: Clock | None) -> Iterator[tuple[str, tuple[Any,
         yield name, arguments, is_value_wanted
 
 
-def _reply(line: Line, run: Callable[[], object], *, is_value_wanted: bool = False) -> bool:
+def _reply(replies: Replies, run: Callable[[], object], *, is_value_wanted: bool = False) -> bool:
     """Do it and say what became of it; whether it could be done."""
     try:
         value = run()
         reply = Reply(value=value if is_value_wanted else None)
     except Exception as error:  # noqa: BLE001 - the border to engines that are not ours; the other rank raises it again
         reply = Reply(error=_told(error))
-    line.send(reply)
+    replies.send(reply)
     return reply.error is None
 
 

@@ -47,6 +47,14 @@ class GraphPool:
 
         return replay
 
+    def release(self) -> None:
+        """Destroy all graphs, whoever still holds what replays them: from then on that raises RuntimeError.
+
+        NCCL (2.26 and later) lets go of no communicator, aborted or not, as long as a graph is there that sums by it.
+        """
+        for graph in list(self._alive):
+            graph.reset()
+
     def _warm_up(self, run: Callable[[], None]) -> None:
         """On the stream of the capture, so that the libraries' workspaces of that stream are there before it."""
         outside = torch.cuda.current_stream(self._stream.device)

@@ -39,6 +39,7 @@ class InProcess(OfRanks):
         self._decoder: Decoder | None = None
         self._link: Link | None = None
         self._peaks = (0, 0)
+        self._device_before: int | None = None
 
     @property
     def loaded(self) -> LoadedModel:
@@ -60,6 +61,9 @@ class InProcess(OfRanks):
         check_positions(spec.name, positions_of(spec.name), workloads)
         device = find_device(spec.device)
         self._peaks = (0, 0)
+        if device.type == "cuda":  # Triton launches its kernels on the current device, wherever their tensors are
+            self._device_before = torch.cuda.current_device()
+            torch.cuda.set_device(device)
         self.join_ranks(spec, workloads, device)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
@@ -202,6 +206,9 @@ class InProcess(OfRanks):
         gc.collect()
         self.part_from_ranks()
         torch.cuda.empty_cache()
+        if self._device_before is not None:
+            torch.cuda.set_device(self._device_before)
+            self._device_before = None
 
 
 def _too_long(request: Request, positions: int) -> str:

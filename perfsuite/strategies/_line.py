@@ -1,6 +1,6 @@
 """Owns the line between the rank that answers and one that follows: values as they are, one after the other.
 
-A second connection carries nothing: it ends when the process at its other end does, however that came about.
+A second connection ends when the process at its other end does, however that came about, and tells of errors before.
 """
 
 import pickle

@@ -64,7 +64,7 @@ class OfRanks:
             require_parallel(spec, size)
             from perfsuite.strategies._team import Team
 
-            self._team = Team(_reference_of(self), spec, workloads, size)
+            self._team = Team(_reference_of(self), spec, workloads, size, self.release_graphs)
             self.seat = self._team.seat
             self._team.await_present()
         self._say_present()
@@ -77,6 +77,10 @@ class OfRanks:
         """Around what an opening rank does with the others, at its end; raises what one of them could not open for."""
         with self._team.opening() if self._team is not None else nullcontext():
             yield
+
+    def release_graphs(self) -> None:
+        """Destroy what was captured, in any thread: no group of ranks ends before the graphs that sum over it."""
+        return
 
     def part_from_ranks(self) -> None:
         """The end of all ranks that this one leads, or of its following."""

@@ -62,14 +62,20 @@ class StaticStep:
         self._decode: Run | None = None
         self._prepared_count = 0
 
-    def expect(self, workloads: Iterable[Workload]) -> None:
+    def expect(self, workloads: Iterable[Workload], *, all_must_fit: bool = False) -> None:
         """Prepare for these, the largest first, so that the smaller ones find their memory already there.
 
-        What does not fit is left to its first request, which will say so; DeviceMemoryError if nothing fits.
+        What does not fit is left to its first request, which will say so; DeviceMemoryError if nothing fits, or
+        not all that must.
         """
         largest_first = sorted(workloads, key=lambda each: (each.batch_size, each.prompt_tokens), reverse=True)
         for workload in sorted(largest_first, key=lambda each: each.total_tokens, reverse=True):
             self.lane(workload.batch_size, workload.total_tokens)
+        if all_must_fit:
+            for prepare in (self._prefill_for, self._decode_for):
+                for workload in largest_first:
+                    prepare(workload)
+            return
         fitting = self._fitting(largest_first, self._prefill_for)
         self._fitting(fitting, self._decode_for)
 

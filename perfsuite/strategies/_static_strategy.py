@@ -17,6 +17,7 @@ from perfsuite.core.sample import Request
 from perfsuite.core.workload import ModelSpec, Workload
 from perfsuite.measure.strategy import ALL_SAMPLING, Ability
 from perfsuite.models.device import find_device
+from perfsuite.strategies._graphs import GraphPool
 from perfsuite.strategies._inprocess import InProcess
 from perfsuite.strategies._of_ranks import on_every_rank
 from perfsuite.strategies._static import require_static_cache, use_static_attention
@@ -34,6 +35,7 @@ class StaticStrategy(InProcess):
     def __init__(self) -> None:
         super().__init__()
         self._step: StaticStep | None = None
+        self._pool: GraphPool | None = None
         self._notes: tuple[str, ...] = ()
         self._prepared_at_open = 0
 
@@ -65,7 +67,8 @@ class StaticStrategy(InProcess):
         self._step = self.make_step(loaded.model, loaded.device)
         self.start(self._step)
         with self.all_ranks_ready():
-            self._step.expect(workloads)
+            # A rank that went on without what does not fit there would sum up other things than the others.
+            self._step.expect(workloads, all_must_fit=self.seat.size > 1)
         self._prepared_at_open = self._step.prepared
 
     @property
@@ -94,8 +97,20 @@ class StaticStrategy(InProcess):
         counts = self.counts()
         return replace(counts, notes=(*self._notes, self.step.note(), *counts.notes, late))
 
+    @property
+    def pool(self) -> GraphPool:
+        """The graphs of a strategy that captures its passes."""
+        if self._pool is None:
+            raise RuntimeError("the strategy is not open")
+        return self._pool
+
+    def release_graphs(self) -> None:
+        if self._pool is not None:
+            self._pool.release()
+
     def close(self) -> None:
-        self._step = None
+        self.release_graphs()
+        self._step = self._pool = None
         super().close()
 
 

@@ -21,9 +21,9 @@ from perfsuite.measure.clock import HostClock
 from perfsuite.measure.recorder import one_line
 from perfsuite.models.ranks import Seat, give_up, leave
 from perfsuite.strategies._follower import CLOSE, STREAM, Charge, Reply
-from perfsuite.strategies._launch import Followers
+from perfsuite.strategies._launch import CLOSING_S, Followers
 from perfsuite.strategies._line import COMMANDS, Door, Line, packed
-from perfsuite.strategies._vigil import LETTING_GO_S, STRAGGLING_S, Vigil
+from perfsuite.strategies._vigil import LETTING_GO_S, STRAGGLING_S, Vigil, at_most
 
 LOOK_S = 0.5
 READY_S = 1800.0
@@ -31,9 +31,16 @@ READY_S = 1800.0
 
 
 class Team:
-    """The ranks 1 to size - 1 of a strategy that is opened here as rank 0."""
+    """The ranks 1 to size - 1 of a strategy that is opened here as rank 0; `release` destroys its graphs."""
 
-    def __init__(self, reference: str, spec: ModelSpec, workloads: tuple[Workload, ...], size: int) -> None:
+    def __init__(
+        self,
+        reference: str,
+        spec: ModelSpec,
+        workloads: tuple[Workload, ...],
+        size: int,
+        release: Callable[[], None],
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="perfsuite-ranks-")
         self.seat = Seat(rank=0, size=size, store=str(Path(self._folder.name) / "store"))
         self._threads = torch.get_num_threads()
@@ -51,7 +58,7 @@ class Team:
             raise
         finally:
             door.close()
-        self._vigil = Vigil(self._followers, self._lives, lambda rank: not self._lines[rank].is_there(0))
+        self._vigil = Vigil(self._followers, self._lives, lambda rank: not self._lines[rank].is_there(0), release)
         for rank, line in self._lines.items():
             seat = Seat(rank=rank, size=size, store=self.seat.store)
             line.send(
@@ -72,12 +79,16 @@ class Team:
         return self._vigil.broken if self._vigil else None
 
     def _admit(self, door: Door) -> None:
-        ranks = set(range(1, self.seat.size))
+        ranks, clock = set(range(1, self.seat.size)), HostClock()
+        until_ns = clock.now_ns() + round(READY_S * NS_PER_S)
         while set(self._lines) != ranks or set(self._lives) != ranks:
             came = door.next_in(LOOK_S)
             gone = [rank for rank in ranks if self._followers.has_ended(rank)]
             if gone:
                 raise DeviceLostError(self._followers.ending(gone[0]))
+            if clock.now_ns() > until_ns:
+                late = min(ranks - (set(self._lines) & set(self._lives)))
+                raise DeviceLostError(f"rank {late} of {self.seat.size} has not come for {READY_S:.0f} s")
             if came is not None and came[0] == COMMANDS:
                 self._lines[came[1]] = Line(came[2])
             elif came is not None:
@@ -94,7 +105,7 @@ class Team:
             yield
         except Exception as error:
             try:
-                self._replies("opened the strategy", LETTING_GO_S)
+                self._replies(f"opened the strategy after rank 0 broke off ({one_line(error)})", LETTING_GO_S)
             except Exception as cause:
                 raise cause from error
             raise
@@ -135,6 +146,7 @@ class Team:
                 self.vigil.is_stepping = True
                 chunk = next(chunks, None)
                 self.vigil.is_stepping = False
+                self.vigil.require_whole()  # NCCL ends a sum with a rank that is gone without an error
                 if chunk is None:
                     return
                 self.vigil.steps += 1
@@ -184,7 +196,8 @@ class Team:
         except DeviceLostError as lost:
             raise lost from error
         except Exception:  # noqa: BLE001 - the same as here, seen there
-            return
+            if self.broken is not None:
+                raise DeviceLostError(self.broken) from error
 
     def _replies(self, what: str, patience_s: float) -> list[Any]:
         replies = {rank: self._reply(rank, line, what, patience_s) for rank, line in self._lines.items()}
@@ -202,6 +215,7 @@ class Team:
                     self.vigil.break_off(f"rank {rank} of {self.seat.size} has not {what} for {patience_s:.0f} s")
                 self.vigil.require_whole()
             reply: Reply = line.receive()
+            self.vigil.taken[rank] += 1
         except (EOFError, OSError) as error:
             self.vigil.break_off(self._followers.ending(rank))
             self.vigil.require_whole()
@@ -216,12 +230,11 @@ class Team:
             for line in self._lines.values():
                 with suppress(OSError):
                     line.send((CLOSE, (), False))
-            leave()
+            at_most(CLOSING_S, leave)
             self._followers.await_ends()
         self._followers.end()
-        with suppress(RuntimeError, ValueError):  # of a group whose other ranks are gone
-            give_up()
-            leave()
+        for part in (give_up, leave):
+            at_most(LETTING_GO_S, part)
         ends: tuple[Line | Connection, ...] = (*self._lines.values(), *self._lives.values())
         for end in ends:
             end.close()

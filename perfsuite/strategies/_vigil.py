@@ -6,7 +6,9 @@ It sleeps as long as nobody ends, but for a look now and then: what is measured 
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
 from perfsuite.core.errors import DeviceLostError
@@ -15,26 +17,36 @@ from perfsuite.measure.clock import HostClock
 from perfsuite.measure.family import MARK
 from perfsuite.models.ranks import give_up
 from perfsuite.strategies._launch import Followers
+from perfsuite.strategies._line import Line
 
 STRAGGLING_S = 60.0
 """A rank that takes no step of a request for so long, while the others wait, ends the session."""
 LOOK_S = 2.0
 """How often it looks whether steps are taken; an end wakes it up by itself."""
 LETTING_GO_S = 20.0
-"""How long the rank that answers may still be held by a collective with a rank that is gone."""
+"""How long the rank that answers may still be held by a collective with a rank that is gone, or has broken off."""
 
 
 class Vigil:
-    """Over ranks by what ends when they do; `is_silent` says whether a rank has not replied yet.
+    """Over ranks by their `lives`; `is_silent` says whether a rank has not replied yet.
 
     `broken` says which rank has ended or does not go on. `is_stepping` is true, and `steps` grows, as the rank
-    that answers takes steps of a request.
+    that answers takes steps of a request; `taken` counts the replies of each rank that it has read. `release` lets
+    go of whatever keeps the group of the ranks alive.
     """
 
-    def __init__(self, followers: Followers, lives: Mapping[int, Connection], is_silent: Callable[[int], bool]) -> None:
+    def __init__(
+        self,
+        followers: Followers,
+        lives: Mapping[int, Connection],
+        is_silent: Callable[[int], bool],
+        release: Callable[[], None],
+    ) -> None:
         self.broken: str | None = None
         self.is_stepping, self.steps = False, 0
-        self._followers, self._lives, self._is_silent = followers, lives, is_silent
+        self.taken: Counter[int] = Counter()
+        self._followers, self._lives, self._is_silent, self._release = followers, lives, is_silent, release
+        self._errors: dict[int, tuple[int, str, int]] = {}
         self._over, self._let_go = threading.Event(), threading.Event()
         threading.Thread(target=self._watch, daemon=True, name="perfsuite-ranks").start()
 
@@ -60,15 +72,38 @@ class Vigil:
         clock, steps = HostClock(), self.steps
         since_ns = clock.now_ns()
         while self.broken is None:
-            ended = wait(list(self._lives.values()), timeout=LOOK_S)
+            speaking = wait(list(self._lives.values()), timeout=LOOK_S)
             if self._over.is_set():
                 return
-            if ended:
-                self.break_off(self._followers.ending(next(r for r, life in self._lives.items() if life in ended)))
+            now_ns = clock.now_ns()
+            for rank in [rank for rank, life in self._lives.items() if life in speaking]:
+                self._hear(rank, now_ns)
+            for rank in list(self._errors):
+                self._break_off_if_unread(rank, now_ns)
             if not self.is_stepping or self.steps != steps:
-                steps, since_ns = self.steps, clock.now_ns()
-            elif clock.now_ns() - since_ns > STRAGGLING_S * NS_PER_S:
+                steps, since_ns = self.steps, now_ns
+            elif now_ns - since_ns > STRAGGLING_S * NS_PER_S:
                 self.break_off(self._straggler())
+
+    def _hear(self, rank: int, now_ns: int) -> None:
+        """That a rank has replied with an error, which whoever waits for it in a collective cannot read; or its end."""
+        try:
+            number, words = Line(self._lives[rank]).receive()
+            self._errors[rank] = (number, words, now_ns)
+        except (EOFError, OSError):
+            self.break_off(self._unread(rank) or self._followers.ending(rank))
+
+    def _break_off_if_unread(self, rank: int, now_ns: int) -> None:
+        words, heard_ns = self._unread(rank), self._errors[rank][2]
+        if words is None:
+            del self._errors[rank]
+        elif now_ns - heard_ns > LETTING_GO_S * NS_PER_S:
+            self.break_off(words)
+
+    def _unread(self, rank: int) -> str | None:
+        """The error that a rank has replied with, if that reply was not read yet."""
+        number, words, _ = self._errors.get(rank, (0, "", 0))
+        return f"rank {rank} of {self._followers.size}: {words}" if number > self.taken[rank] else None
 
     def _straggler(self) -> str:
         named = " or ".join(str(rank) for rank in self._lives if self._is_silent(rank)) or "0"
@@ -78,10 +113,27 @@ class Vigil:
     def _get_away(self) -> None:
         """What gloo notices by itself, that a rank is gone, NCCL has to be told, which may take its time.
 
+        It ends no group of which a graph is left, and no graph ends before what it runs has: so both at once.
         A session's process that is not let go even so ends, with the reason as its last words.
         """
-        threading.Thread(target=give_up, daemon=True, name="perfsuite-give-up").start()
+        for work in (give_up, self._release):
+            _start(work)
         if not self._let_go.wait(LETTING_GO_S) and MARK in os.environ and not self._over.is_set():
             sys.stderr.write(f"{self.broken}\n")
             sys.stderr.flush()
             os._exit(1)
+
+
+def at_most(seconds: float, work: Callable[[], None]) -> None:
+    """Do it in a thread that is left alone if it takes longer: so that parting from ranks never lasts for ever."""
+    _start(work).join(seconds)
+
+
+def _start(work: Callable[[], None]) -> threading.Thread:
+    def attempt() -> None:
+        with suppress(RuntimeError, ValueError, AssertionError):  # of a group that has ended, or broken, already
+            work()
+
+    thread = threading.Thread(target=attempt, daemon=True, name="perfsuite-parting")
+    thread.start()
+    return thread

@@ -28,4 +28,4 @@ class CudaGraphStrategy(StaticStrategy):
         return StaticStep(model, self._pool.capture)
 
     def counts(self) -> Evidence:
-        return Evidence(graphs_captured=self._pool.captured, graphs_replayed=self._pool.replayed)
+        return Evidence(graphs_captured=self.pool.captured, graphs_replayed=self.pool.replayed)

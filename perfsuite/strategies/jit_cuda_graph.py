@@ -54,7 +54,7 @@ class JitCudaGraphStrategy(StaticStrategy):
     def _capture(self, run: Callable[[], None], generator: torch.Generator | None) -> Callable[[], None]:
         """What replays a pass, which is compiled when it first runs."""
         with self._regions.foreseen():
-            return self._pool.capture(run, generator)
+            return self.pool.capture(run, generator)
 
     @on_every_rank
     def next_token_logits(self, prompts: tuple[tuple[int, ...], ...]) -> Tensor:
@@ -64,6 +64,4 @@ class JitCudaGraphStrategy(StaticStrategy):
             return step.next_token_logits(prompts)
 
     def counts(self) -> Evidence:
-        return replace(
-            self._regions.evidence(), graphs_captured=self._pool.captured, graphs_replayed=self._pool.replayed
-        )
+        return replace(self._regions.evidence(), graphs_captured=self.pool.captured, graphs_replayed=self.pool.replayed)

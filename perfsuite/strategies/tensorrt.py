@@ -74,7 +74,7 @@ class TensorRTStrategy(StaticStrategy):
     def _capture(self, run: Callable[[], None], generator: torch.Generator | None) -> Callable[[], None]:
         """What replays a pass, its engine's kernels made for its very shape."""
         with self.library.specialised():
-            return self._pool.capture(run, generator)
+            return self.pool.capture(run, generator)
 
     def notes(self) -> tuple[str, ...]:
         """Choices that matter to the numbers; attention is whatever TensorRT makes of it."""
@@ -82,8 +82,8 @@ class TensorRTStrategy(StaticStrategy):
 
     def counts(self) -> Evidence:
         return Evidence(
-            graphs_captured=self._pool.captured,
-            graphs_replayed=self._pool.replayed,
+            graphs_captured=self.pool.captured,
+            graphs_replayed=self.pool.replayed,
             engines=self.library.engines,
             notes=self.library.notes(),
         )

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from perfsuite.core.energy import energy_per_token
+from perfsuite.core.engine import EngineOptions
 from perfsuite.core.reading import DeviceReading, Monitoring
 from perfsuite.core.recording import Recording
 from perfsuite.core.sample import Phase
@@ -32,6 +33,11 @@ def generating(readings: tuple[DeviceReading, ...], *, begin_ms: int = 0, steps:
     cell = make_cell()
     wide = replace(cell, workload=replace(cell.workload, batch_size=batch))
     return replace(make_recording(wide), samples=(prefill, *decode), monitoring=Monitoring(device=readings))
+
+
+def on_two_gpus(recording: Recording) -> Recording:
+    model = replace(recording.cell.model, engine=EngineOptions(tensor_parallel_size=2))
+    return replace(recording, cell=replace(recording.cell, model=model))
 
 
 def test_the_energy_of_full_requests_is_shared_by_their_tokens() -> None:
@@ -62,8 +68,15 @@ def test_samples_set_aside_consumed_and_generated_as_well() -> None:
         generating(()),
         generating(consuming(60_000, None, None, None)),
         generating(consuming(*(60_000,) * 4), steps=1),
+        on_two_gpus(generating(consuming(*(60_000,) * 4))),
     ],
-    ids=["not watched", "no readings", "a counter that stopped telling", "requests shorter than the readings"],
+    ids=[
+        "not watched",
+        "no readings",
+        "a counter that stopped telling",
+        "requests shorter than the readings",
+        "one of two GPUs watched",
+    ],
 )
 def test_energy_that_cannot_be_told_is_none(recording: Recording) -> None:
     assert energy_per_token(recording) is None

@@ -2,13 +2,21 @@
 
 import os
 import signal
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from perfsuite.core.engine import EngineOptions
-from perfsuite.core.errors import ModelLoadError
+from perfsuite.core.errors import DeviceMemoryError, ModelLoadError
+from perfsuite.core.matrix import Cell
+from perfsuite.core.options import MeasureOptions
+from perfsuite.core.recording import Evidence
 from perfsuite.core.sample import Request
 from perfsuite.core.workload import ModelSpec, SamplingParams, Workload
+from perfsuite.measure.launcher import run_session
+from perfsuite.measure.session import SessionJob
 from perfsuite.measure.strategy import create, opened
 from perfsuite.strategies._compile import Regions
 from perfsuite.strategies._fusion import fuse_projections, keep_rotations
@@ -18,6 +26,7 @@ from perfsuite.strategies._skinny import SkinnyLinear, use_skinny_products
 from perfsuite.strategies._static_step import StaticStep
 from perfsuite.strategies._static_strategy import StaticStrategy
 from perfsuite.strategies._turning_attention import turn_within_attention
+from perfsuite.strategies.cuda_graph import CudaGraphStrategy
 from perfsuite.strategies.eager import EagerStrategy
 from tests.strategies.families import small_model
 
@@ -45,8 +54,20 @@ class UncapturedJit(StaticStrategy):
         return self._regions.evidence()
 
 
-def spec_of(name, ranks, **others):
-    return ModelSpec(name=str(name), device="cpu", engine=EngineOptions(tensor_parallel_size=ranks), **others)
+class Uncaptured(StaticStrategy):
+    """What cuda-graph captures, run as it is."""
+
+    name, getting_ready = "uncaptured", "nothing"
+
+    def make_step(self, model, device):
+        return StaticStep(model)
+
+    def counts(self):
+        return Evidence()
+
+
+def spec_of(name, ranks, device="cpu", **others):
+    return ModelSpec(name=str(name), device=device, engine=EngineOptions(tensor_parallel_size=ranks), **others)
 
 
 @contextmanager
@@ -66,6 +87,28 @@ def saved_model(folder, kind):
     """A small model of an architecture, with its weights, in a folder."""
     small_model(kind).save_pretrained(folder)
     return folder
+
+
+def session_of(strategy, *, device="cpu", output_tokens=2, is_checked=False):
+    """A session of two cells, of prompts of 10 and of 20 tokens."""
+    cells = tuple(
+        Cell(
+            strategy="eager",
+            model=spec_of("tiny", 2, device=device),
+            workload=Workload(prompt_tokens=tokens, output_tokens=output_tokens),
+        )
+        for tokens in (10, 20)
+    )
+    measure = MeasureOptions(samples=2, decode_samples=1, warmup=1, monitor=False)
+    job = SessionJob(
+        reference=strategy,
+        cells=cells,
+        session=next(seed for seed in range(9) if np.random.default_rng(seed).permutation(2)[0] == 0),  # 10 comes first
+        measure=measure,
+        import_path=tuple(sys.path),
+        is_checked=is_checked,
+    )
+    return run_session(job, lambda _: None)
 
 
 def followers_of(strategy):
@@ -95,7 +138,7 @@ class OpensAloneOnly(EagerStrategy):
         yield from super().open(model, workloads)
 
 
-class KillsItsFollowerAt20(EagerStrategy):
+class _Kills:
     """Kills the other rank in the middle of the first sample of prompts of 20 tokens, which follows two warm-ups."""
 
     asked = 0
@@ -105,4 +148,22 @@ class KillsItsFollowerAt20(EagerStrategy):
         for chunk in super()._stream(request):
             if self._team and self.asked == 3:
                 os.kill(followers_of(self)[0], signal.SIGKILL)
+            yield chunk
+
+
+class KillsItsFollowerAt20(_Kills, EagerStrategy):
+    """In the middle of kernels that are launched one after the other."""
+
+
+class KillsItsFollowerInAGraphAt20(_Kills, CudaGraphStrategy):
+    """In the middle of replays."""
+
+
+class BreaksOffOnRank1(EagerStrategy):
+    """Rank 1 has no room for the second step of a request, and the others wait for it there."""
+
+    def _stream(self, request):
+        for index, chunk in enumerate(super()._stream(request)):
+            if self.seat.rank and index:
+                raise DeviceMemoryError("cuda:1 is out of memory; lower the batch size")
             yield chunk

@@ -7,12 +7,13 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from perfsuite.core.errors import DeviceMemoryError, OptionError, StrategyUnavailableError
+from perfsuite.core.errors import DeviceMemoryError, ModelLoadError, OptionError, StrategyUnavailableError
 from perfsuite.core.recording import Memory
 from perfsuite.core.sample import Request
 from perfsuite.core.workload import DEFAULT_SAMPLING, ModelSpec, SamplingParams, Workload
 from perfsuite.measure.strategy import opened
 from perfsuite.models.alphabet import encode
+from perfsuite.strategies import _inprocess
 from perfsuite.strategies.eager import EagerForward, EagerStrategy
 from tests.strategies.families import FAMILIES, small_model
 
@@ -183,3 +184,21 @@ def test_on_a_gpu_it_knows_its_memory_and_times_its_steps():
         memory = strategy.memory()
         assert memory.weights < memory.peak_allocated <= memory.peak_reserved
         assert len(strategy.device_ns()) == 4
+
+
+def test_the_current_device_is_the_models_as_long_as_it_is_open(monkeypatch):
+    """Triton launches kernels on the current device, wherever their tensors are."""
+    chosen = []
+    monkeypatch.setattr(_inprocess, "find_device", lambda _: torch.device("cuda", 1))
+    monkeypatch.setattr(_inprocess, "load", refused)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: None)
+    strategy = EagerStrategy()
+    with pytest.raises(ModelLoadError), opened(strategy, TINY, (Workload(prompt_tokens=20),)):
+        pass
+    assert chosen == [torch.device("cuda", 1), 0]
+
+
+def refused(*_):
+    raise ModelLoadError("there is no such model")

@@ -283,6 +283,12 @@ def test_where_no_prompt_fits_opening_fails(llama):
         StaticStep(static(llama), lacks_room_for(40)).expect([workload(40)])
 
 
+def test_what_must_fit_is_not_left_to_its_first_request(llama):
+    """Other ranks would wait for what this one leaves out."""
+    with pytest.raises(DeviceMemoryError, match="preparing the prefill of 40 tokens"):
+        StaticStep(static(llama), lacks_room_for(40)).expect([workload(40), workload(20)], all_must_fit=True)
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -1,38 +1,34 @@
 """A team of ranks starts and ends whole, and a rank that is gone is named."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
 from perfsuite.core.errors import DeviceLostError, ModelLoadError, StrategyUnavailableError
-from perfsuite.core.matrix import Cell
-from perfsuite.core.options import MeasureOptions
 from perfsuite.core.validity import problems
-from perfsuite.core.workload import ModelSpec, Workload
-from perfsuite.measure.launcher import run_session
-from perfsuite.measure.session import SessionJob
-from perfsuite.measure.strategy import create, opened
 from perfsuite.models import ranks
-from perfsuite.strategies import _vigil
+from perfsuite.strategies import _team, _vigil
+from perfsuite.strategies._follower import drawn
 from perfsuite.strategies._launch import SIGNALS
 from tests.strategies.ranks import (
     EAGER,
     JIT,
     PROMPT,
     UNCAPTURED_JIT,
-    WORKLOAD,
     followers_of,
     is_alive,
     opened_on,
     saved_model,
-    spec_of,
+    session_of,
     tokens_of,
 )
 
@@ -114,6 +110,57 @@ def test_a_rank_that_does_not_go_on_is_named(monkeypatch):
     assert not is_alive(follower)
 
 
+def test_a_rank_that_breaks_off_where_the_others_wait_for_it_is_told_in_its_own_words(monkeypatch):
+    monkeypatch.setattr(_vigil, "LETTING_GO_S", 1.0)
+    with opened_on(2, reference="tests.strategies.ranks:BreaksOffOnRank1") as strategy:
+        (follower,) = followers_of(strategy)
+        with pytest.raises(DeviceLostError, match=r"^rank 1 of 2: cuda:1 is out of memory; lower the batch size$"):
+            tokens_of(strategy, temperature=0)
+    assert not is_alive(follower)
+
+
+def test_a_rank_that_follows_collects_no_garbage_while_others_wait_for_it():
+    """The recorder sees to it for the rank that answers."""
+    collects = []
+
+    def stream():
+        for token in (7, 8):
+            collects.append(gc.isenabled())
+            yield SimpleNamespace(token_ids=(token,))
+
+    assert drawn(stream) == (7, 8)
+    assert collects == [False, False]
+    assert gc.isenabled()
+
+
+def test_graphs_are_gone_before_the_ranks_part():
+    """NCCL would wait for their end for ever."""
+    with opened_on(2, reference="tests.strategies.ranks:Uncaptured") as strategy:
+        assert tokens_of(strategy, temperature=0)
+        sizes = []
+        strategy._pool = SimpleNamespace(release=lambda: sizes.append(ranks.world_size()))
+    assert sizes == [2]
+    assert ranks.world_size() == 1
+
+
+def test_graphs_are_let_go_of_where_a_rank_has_ended():
+    """A group that is given up does not end before them, either."""
+    released = threading.Event()
+    with opened_on(2, reference="tests.strategies.ranks:Uncaptured") as strategy:
+        strategy._pool = SimpleNamespace(release=released.set)
+        os.kill(followers_of(strategy)[0], signal.SIGKILL)
+        with pytest.raises(DeviceLostError, match=r"^rank 1 of 2 was killed by SIGKILL$"):
+            tokens_of(strategy, temperature=0)
+        assert released.wait(timeout=60)
+
+
+def test_a_rank_that_does_not_come_is_named(monkeypatch):
+    monkeypatch.setattr(_team, "READY_S", 0.0)
+    with pytest.raises(DeviceLostError, match=r"^rank 1 of 2 has not come for 0 s$"), opened_on(2):
+        pass
+    assert ranks.world_size() == 1
+
+
 def test_a_rank_that_cannot_open_is_told_in_its_own_words(tmp_path):
     model = saved_model(tmp_path, "llama")
     with (
@@ -175,28 +222,6 @@ def test_a_session_over_two_ranks_is_a_valid_recording_of_two_devices():
         assert recording.sampling.draws > 0
 
 
-def session_of(strategy, *, is_checked=False):
-    """A session of two cells, of prompts of 10 and of 20 tokens."""
-    cells = tuple(
-        Cell(
-            strategy="eager",
-            model=spec_of("tiny", 2),
-            workload=Workload(prompt_tokens=tokens, output_tokens=2),
-        )
-        for tokens in (10, 20)
-    )
-    measure = MeasureOptions(samples=2, decode_samples=1, warmup=1, monitor=False)
-    job = SessionJob(
-        reference=strategy,
-        cells=cells,
-        session=next(seed for seed in range(9) if np.random.default_rng(seed).permutation(2)[0] == 0),  # 10 comes first
-        measure=measure,
-        import_path=tuple(sys.path),
-        is_checked=is_checked,
-    )
-    return run_session(job, lambda _: None)
-
-
 def test_a_rank_killed_while_measuring_costs_its_cell_and_nothing_that_was_measured():
     end = session_of("tests.strategies.ranks:KillsItsFollowerAt20")
     assert end.lost == "rank 1 of 2 was killed by SIGKILL"
@@ -205,27 +230,3 @@ def test_a_rank_killed_while_measuring_costs_its_cell_and_nothing_that_was_measu
     assert (len(first.samples), first.failures) == (3, ())
     assert len(second.samples) < 3
     assert second.failures[0].message == "the process lost its device: rank 1 of 2 was killed by SIGKILL"
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
-@pytest.mark.parametrize("name", ["eager", "cuda_graph:CudaGraph", "jit", "jit_cuda_graph:JitCudaGraph"])
-def test_two_gpus_say_what_one_says(name):
-    file, _, kind = name.partition(":")
-    reference = f"perfsuite.strategies.{file}:{kind or file.capitalize()}Strategy"
-    spec = {"name": "tinyllama-1.1b", "device": "cuda"}
-    said = []
-    for size in (1, 2):
-        model = ModelSpec(**spec, engine=spec_of("tiny", size).engine)
-        with opened(create(reference), model, (WORKLOAD,)) as strategy:
-            tokens = tokens_of(strategy, temperature=0)[0]
-            contexts = [(*PROMPT, *tokens[:index]) for index in range(len(tokens))]
-            rows = [strategy.next_token_logits((context,))[0] for context in contexts] if size == 1 else []
-            said.append((tokens, rows, strategy.evidence(), strategy.memory()))
-    (alone, rows, _, _), (together, _, evidence, memory) = said
-    assert evidence.note("tensor parallel") == "2"
-    assert memory.peak_reserved > 0
-    if together != alone:  # only where the two likeliest tokens are as good as equal
-        step = next(index for index, pair in enumerate(zip(alone, together, strict=True)) if pair[0] != pair[1])
-        best = rows[step].topk(2).values
-        assert best[0] - best[1] <= 0.02 * rows[step].abs().max()
