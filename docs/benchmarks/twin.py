@@ -3,8 +3,10 @@
 python -m docs.benchmarks.twin FOLDER [--strategy eager|jit] [--model tiny] [--runs N]      from the root
 
 Makes a sample repository in FOLDER whose strategy runs a model with some more work in its last layer; how much
-is found out by timing both in turns in one process. Every run is `pytest --perf --perf-against`; its outcome is a line
-in FOLDER/results.jsonl as soon as it is there, and the table is made of all lines, so that it can go on later.
+is found out by timing both in turns in one process. That process has its caches for itself: in runs the same work
+came to four fifths of it, so --steps takes what earlier runs say, whose lines have their steps and the ratio found.
+Every run is `pytest --perf --perf-against`; its outcome is a line in FOLDER/results.jsonl as soon as it is there, and
+the table is made of all lines, so that it can go on later.
 """
 
 import argparse
@@ -161,6 +163,7 @@ def one_run(project: Path, name: str, model: str, change: int) -> dict[str, Any]
     return {
         "strategy": name,
         "change": change,
+        "steps": int((project / "work.py").read_text(encoding="utf-8").partition("[")[2].partition("]")[0]),
         "outcome": verdict["outcome"],
         "ratio": 1 + (verdict["change"] or 0.0),
         "interval": verdict["interval"],
@@ -227,14 +230,17 @@ def main() -> None:
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--changes", default="0,5,8")
+    parser.add_argument("--steps", default="", metavar="5=42,8=68", help="the work of each change; else calibrated")
     parser.add_argument("--until", default="", metavar="HH:MM", help="begin no run after this time (UTC)")
     arguments = parser.parse_args()
     changes = [int(part) for part in arguments.changes.split(",")]
     project = arguments.folder.absolute() / arguments.strategy
     results_file = arguments.folder / "results.jsonl"
     if not project.exists():
-        place = arguments.folder / f"calibration-{arguments.strategy}"
-        steps = calibrate(arguments.strategy, arguments.model, (0, 5, 8), place)
+        steps = {0: 0, **dict((int(part) for part in pair.split("=")) for pair in arguments.steps.split(",") if pair)}
+        if not arguments.steps:
+            place = arguments.folder / f"calibration-{arguments.strategy}"
+            steps = calibrate(arguments.strategy, arguments.model, (0, 5, 8), place)
         sys.stdout.write(f"steps by percent: {steps}\n")
         make_repository(project, steps)
     for _ in range(arguments.runs):
