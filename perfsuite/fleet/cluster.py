@@ -9,6 +9,7 @@ from typing import Any
 
 from perfsuite.core.codec import decode, encode
 from perfsuite.core.errors import OptionError
+from perfsuite.core.secret import masked
 from perfsuite.fleet.demand import OPTION, Node, Wanted, demand_of, usable, uses_gpus
 from perfsuite.fleet.node import OF_THE_RUN, Facts, facts, in_words, software
 
@@ -44,7 +45,7 @@ class Cluster:
         try:
             self.ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:
-            raise OptionError(f"{OPTION}: {address!r} cannot be used: {first_line(error)}") from error
+            raise OptionError(f"{OPTION}: {masked(address)!r} cannot be used: {masked(first_line(error))}") from error
 
     def close(self) -> None:
         """Let go of the cluster; what is still running there for this run is ended by Ray."""
@@ -98,7 +99,8 @@ def _check_listening(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
     except (OSError, OverflowError) as error:
-        raise OptionError(f"{OPTION}: nobody listens at {address!r} ({error}); check that the cluster runs") from error
+        told = f"nobody listens at {masked(address)!r} ({error}); check that the cluster runs"
+        raise OptionError(f"{OPTION}: {told}") from error
 
 
 def _ray() -> Any:

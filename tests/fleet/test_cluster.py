@@ -89,6 +89,13 @@ def test_a_node_says_what_it_is_and_the_digest_is_of_the_code() -> None:
     assert told.differences(told) == ()
 
 
+def test_a_password_in_an_address_is_not_printed() -> None:
+    with pytest.raises(OptionError, match="nobody listens at") as found:
+        cluster._check_listening("ray://ci:geheim@127.0.0.1:1")
+    assert "ray://ci:***@127.0.0.1:1" in str(found.value)
+    assert "geheim" not in str(found.value)
+
+
 def test_of_what_ray_says_the_line_that_tells_is_kept() -> None:
     assert first_line(RuntimeError("one\ntwo\n")) == "one"
     assert first_line(RuntimeError("failed:\n\nTraceback\nValueError: no\n")) == "failed: ValueError: no"
