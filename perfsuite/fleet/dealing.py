@@ -98,6 +98,8 @@ class _Dealer:
         outcome = done.result()
         if outcome.end is None:
             return
-        self._listener.ended(errand.job, outcome)
-        with suppress(StopIteration):
-            self._waiting.appendleft(_Waiting(chain, chain.send(outcome.end)))
+        try:
+            self._listener.ended(errand.job, outcome)
+        finally:  # Ctrl-C while it is told costs no session that was finished
+            with suppress(StopIteration):
+                self._waiting.appendleft(_Waiting(chain, chain.send(outcome.end)))

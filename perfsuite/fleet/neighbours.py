@@ -36,7 +36,8 @@ def try_beside(job: SessionJob, here: Seat, others: Sequence[Seat], allowed: Map
     with ExitStack() as stack:
         own = stack.enter_context(started(_trial(job, PAIRS * 2), _unheard, here.recipe))
         busy = [stack.enter_context(started(_trial(job, BUSY_BLOCKS), _unheard, seat.recipe)) for seat in others]
-        _warm((own, *busy))
+        _warm([own])  # what it compiles or builds is kept, and the others find it
+        _warm(busy)
         for worker in busy:
             worker.give_turn(BUSY_BLOCKS + 1)
         beside = _order(job.session)
