@@ -162,7 +162,7 @@ class Campaign:
         is_apart = self.options.save_baseline or self.settings.fleet.is_used
         interleave = OFF if is_apart else self.settings.interleave
         rounds = Rounds(interleave, lambda cell: bool(self.shelf.other_devices(cell)))
-        fleet = Fleet(self.settings, self._display, self.shelf.past)
+        fleet = Fleet(self.settings, self._display, self.shelf.past, self.bench.strictest)
         try:
             self._sessions = Sessions(
                 self.settings, self._display, cells, self.argv, self._workloads_beside, rounds=rounds, fleet=fleet

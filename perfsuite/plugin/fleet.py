@@ -6,6 +6,7 @@ from typing import Protocol
 
 from perfsuite.core.baseline import Baseline
 from perfsuite.core.matrix import Cell
+from perfsuite.core.metrics import Metric
 from perfsuite.core.recording import Recording
 from perfsuite.core.vicinity import allowances
 from perfsuite.fleet.dealing import Chain, Listener, deal
@@ -31,7 +32,9 @@ class Owner(Keeper, Listener, Protocol):
 class Fleet:
     """The host as one place, unless the run names its devices or a cluster."""
 
-    def __init__(self, settings: Settings, display: ProgressDisplay, past: Past) -> None:
+    def __init__(
+        self, settings: Settings, display: ProgressDisplay, past: Past, tolerances: Mapping[Metric, float]
+    ) -> None:
         asked = settings.fleet
         self._cluster = RayCluster(asked.cluster, asked.wanted) if asked.cluster else None
         seats = asked.seats or (Seat(),)
@@ -39,7 +42,7 @@ class Fleet:
         self._past = past
         self._last_stored = cache(lambda cell: found.recordings[-1] if (found := past(cell)) else None)
         self._product = seats[0].product
-        self._tolerances = settings.options.gate.tolerances
+        self._tolerances = tolerances
         self._keeps_whole = settings.options.save_baseline
         if self._cluster:
             display.said(self._cluster.words)

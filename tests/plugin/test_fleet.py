@@ -14,23 +14,25 @@ from perfsuite.core.options import GateOptions, Options
 from perfsuite.core.recording import Recording
 from perfsuite.fleet.place import Seat
 from perfsuite.measure.session import SessionJob
+from perfsuite.plugin.bench import Bench
 from perfsuite.plugin.fleet import Fleet
 from perfsuite.plugin.fleet_settings import FleetSettings
+from perfsuite.plugin.selection import Ask
 from perfsuite.plugin.sessions import one_each
+from perfsuite.plugin.shelf import Shelf
 from tests.builders import make_baseline, make_cell, make_environment, make_recording
 
 CELLS = [make_cell(prompt=length) for length in (10, 20, 30, 40)]
-OPTIONS = {"gate": GateOptions(tolerances={Metric(series="ttft", statistic=Statistic.P50): 0.04})}
+TTFT = Metric(series="ttft", statistic=Statistic.P50)
+TOLERANCES = {TTFT: 0.04}
 
 
 def fleet(folder: Path, past: Any = lambda _: None, **options: Any) -> Fleet:
     """A run on two H200."""
     seats = tuple(Seat(name=f"cuda:{index}", product="NVIDIA H200", gpus=()) for index in range(2))
-    settings: Any = SimpleNamespace(
-        fleet=FleetSettings(seats=seats), root=folder, options=Options(**{**OPTIONS, **options})
-    )
+    settings: Any = SimpleNamespace(fleet=FleetSettings(seats=seats), root=folder, options=Options(**options))
     display: Any = SimpleNamespace(said=lambda _: None)
-    return Fleet(settings, display, past)
+    return Fleet(settings, display, past, TOLERANCES)
 
 
 def noisy(device: str) -> Baseline:
@@ -55,6 +57,20 @@ def test_how_much_sessions_of_this_product_differ_counts_where_they_are_judged(
 ) -> None:
     found = fleet(tmp_path, lambda _: noisy(device), **options)._harmless(CELLS)
     assert found == {"ttft": pytest.approx(allowed, rel=0.02)}
+
+
+def test_neighbours_may_change_what_the_strictest_test_lets_them(tmp_path: Path) -> None:
+    """A quarter of what a marker asks for, where that is less than the run's own tolerance."""
+
+    def ask(**tolerances: float) -> Ask:
+        named = {Metric(series=name, statistic=Statistic.P50): value for name, value in tolerances.items()}
+        return Ask(cell=CELLS[0], tolerances=tuple(named.items()))
+
+    options = Options(gate=GateOptions(tolerances=TOLERANCES))
+    bench = Bench(Shelf(tmp_path), options, (), lambda _: ())
+    assert bench.strictest == TOLERANCES
+    bench.gated = (ask(ttft=0.05), ask(ttft=0.02, tpot=0.1))
+    assert bench.strictest == {TTFT: 0.02, Metric(series="tpot", statistic=Statistic.P50): 0.1}
 
 
 class Owner:
