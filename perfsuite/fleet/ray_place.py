@@ -55,7 +55,8 @@ class RayCluster:
 
     def __init__(self, address: str, wanted: Wanted) -> None:
         self._cluster = Cluster(address, wanted)
-        mailbox = open_mailbox(self._cluster)
+        with self._cluster.closed_on_failure():
+            mailbox = open_mailbox(self._cluster)
         self.places: tuple[Place, ...] = tuple(
             RayPlace(self._cluster, mailbox, f"place {number}") for number in range(1, self._cluster.slots + 1)
         )
@@ -171,7 +172,7 @@ class _Attempt:
                 self._node = message
             else:
                 self._on_progress(decode(Progress, message, where="progress"))
-        if not self._node and not self._cluster.has_room():
+        if not self._node and not self._guarded(self._cluster.has_room):
             raise _LostError("no node is left that could run it")
 
     def _take_mail(self) -> Any:

@@ -53,13 +53,13 @@ class Ray:
         self.cancelled.append(reference)
 
 
-def place(ray: Ray, *, has_room: bool = True) -> RayPlace:
+def place(ray: Ray, *, has_room: Callable[[], bool] = lambda: True) -> RayPlace:
     cluster: Any = SimpleNamespace(
         ray=ray,
         demand=Demand(gpus=0, has_all=True, resources={"CPU": 2}),
         expected=Facts(products=("cpu",)),
         names={},
-        has_room=lambda: has_room,
+        has_room=has_room,
     )
     mailbox = SimpleNamespace(take=SimpleNamespace(remote=lambda _: MAIL))
     return RayPlace(cluster, mailbox, "place 1")
@@ -94,10 +94,19 @@ def test_a_task_that_is_given_up_is_ended_lest_it_runs_beside_the_one_that_takes
 
 def test_a_task_without_a_node_that_could_run_it_does_not_wait_for_one_to_come() -> None:
     ray = Ray(None)
-    outcome = place(ray, has_room=False).run(Errand(job=make_job("Steady")), unheard, threading.Event())
+    outcome = place(ray, has_room=lambda: False).run(Errand(job=make_job("Steady")), unheard, threading.Event())
     assert outcome.end is not None
     assert str(outcome.end.died).endswith("(no node is left that could run it), and no other node is left for it")
     assert ray.cancelled == [0]
+
+
+def test_a_connection_that_breaks_while_a_session_waits_for_a_node_fails_its_cells() -> None:
+    def broken() -> bool:
+        raise ConnectionError("the server is gone")
+
+    outcome = place(Ray(None), has_room=broken).run(Errand(job=make_job("Steady")), unheard, threading.Event())
+    assert outcome.end is not None
+    assert "(the server is gone), and no other node is left for it" in str(outcome.end.died)
 
 
 def test_a_mailbox_that_is_slow_costs_no_session() -> None:
