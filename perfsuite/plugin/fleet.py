@@ -14,6 +14,7 @@ from perfsuite.fleet.isolation import Isolation
 from perfsuite.fleet.place import LocalPlace, Place, Seat
 from perfsuite.fleet.ray_place import RayCluster
 from perfsuite.fleet.shares import Expected, cut, longest_first, spent_ns
+from perfsuite.measure.clock import HostClock
 from perfsuite.plugin.course import Keeper, course
 from perfsuite.plugin.progress import ProgressDisplay
 from perfsuite.plugin.settings import Settings
@@ -30,7 +31,10 @@ class Owner(Keeper, Listener, Protocol):
 
 
 class Fleet:
-    """The host as one place, unless the run names its devices or a cluster."""
+    """The host as one place, unless the run names its devices or a cluster.
+
+    `trials_ns` is how long it took so far to find out what neighbours do.
+    """
 
     def __init__(
         self, settings: Settings, display: ProgressDisplay, past: Past, tolerances: Mapping[Metric, float]
@@ -43,6 +47,7 @@ class Fleet:
         self._last_stored = cache(lambda cell: found.recordings[-1] if (found := past(cell)) else None)
         self._product = seats[0].product
         self._tolerances = tolerances
+        self._clock, self.trials_ns = HostClock(), 0
         self._keeps_whole = settings.options.save_baseline
         if self._cluster:
             display.said(self._cluster.words)
@@ -85,7 +90,10 @@ class Fleet:
 
     def _may_share(self, cells: Sequence[Cell], owner: Owner) -> bool:
         shortest = min(cells, key=lambda cell: cell.workload.prompt_tokens)
-        return self._isolation.may_share(owner.job([shortest], 0), lambda: self._harmless(cells))
+        began_ns = self._clock.now_ns()
+        may_share = self._isolation.may_share(owner.job([shortest], 0), lambda: self._harmless(cells))
+        self.trials_ns += self._clock.now_ns() - began_ns
+        return may_share
 
     def _harmless(self, cells: Sequence[Cell]) -> Mapping[str, float]:
         """What neighbours may change of these cells, which share a strategy and a model.

@@ -89,6 +89,16 @@ class Owner:
         return SessionJob(reference="x:Y", cells=tuple(cells), session=session, measure=Options().measure)
 
 
+def test_trials_are_no_part_of_the_first_pass_by_which_a_run_is_limited(tmp_path: Path) -> None:
+    made, owner = fleet(tmp_path), Owner()
+    times = iter([5, 65, 100, 101])
+    made._clock = SimpleNamespace(now_ns=lambda: next(times))  # type: ignore[assignment]
+    made._isolation = SimpleNamespace(may_share=lambda *_: True)  # type: ignore[assignment]
+    keeper: Any = owner
+    assert all(made._may_share(cells, keeper) for cells in (CELLS[:1], CELLS[1:]))
+    assert made.trials_ns == 61
+
+
 @pytest.mark.parametrize(("options", "sizes"), [({}, [2, 2]), ({"save_baseline": True}, [4])])
 def test_the_cells_of_one_strategy_are_shared_out_unless_they_become_a_baseline(
     options: dict[str, Any], sizes: list[int], tmp_path: Path
