@@ -101,7 +101,9 @@ class Fleet:
         A baseline is made by the tolerances alone; nor does one of another product tell how much sessions differ here.
         """
         stored = [] if self._keeps_whole else [found for cell in cells if (found := self._past(cell))]
-        return allowances(self._tolerances, [each for each in stored if self._product in each.environment.device])
+        return allowances(
+            self._tolerances, [each for each in stored if each.environment.device.endswith(self._product)]
+        )
 
     def _courses(
         self, arms: Sequence[list[Cell]], sessions: Callable[[Cell], int], owner: Owner, places: int

@@ -48,7 +48,8 @@ def noisy(device: str) -> Baseline:
     ("device", "options", "allowed"),
     [
         ("NVIDIA H200", {}, 0.0744),
-        ("NVIDIA H100 80GB HBM3", {}, 0.01),
+        ("2 x NVIDIA H200", {}, 0.0744),
+        ("NVIDIA H200 NVL", {}, 0.01),
         ("NVIDIA H200", {"save_baseline": True}, 0.01),
     ],
 )
