@@ -68,6 +68,8 @@ def parsed(path: Path) -> Mapping[str, Any]:
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise BaselineError(f"{path}: broken, not JSON: {error.msg} ({place})") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists in lists in lists
+        raise BaselineError(f"{path}: broken, no JSON that can be read: {error}") from error
     if not isinstance(data, dict):
         raise OptionError(f"{path}: not a file of perfsuite; name {KINDS}")
     return data

@@ -1,7 +1,9 @@
 """Owns the reports of a run's shards: read, and found to be all of one run, or refused in one line."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from perfsuite.core.suite import Gates
 from perfsuite.report.json_report import SCHEMA
 
 TAKES = "merge takes what --perf-json wrote of a run with --perf-shard"
+MOST_NAMED = 8
+"""So many of the shards that are missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +53,11 @@ class ShardReport:
         """How the run reaches verdicts; BaselineError if the report does not say it."""
         where = f"{self.path}: options.gate"
         said = key_of(self.options, "gate", f"{self.path}: options")
-        try:
-            return GateOptions(
-                sessions=said["sessions"],
-                family_error=said["family_error"],
-                ignored_environment=frozenset(said["ignored_environment"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise BaselineError(f"{where}: lacks {error}") from error
+        return GateOptions(
+            sessions=_of_type(int, said, "sessions", where),
+            family_error=_of_type(float, said, "family_error", where),
+            ignored_environment=frozenset(_of_type(tuple[str, ...], said, "ignored_environment", where)),
+        )
 
     @property
     def environments(self) -> Mapping[str, Environment]:
@@ -89,8 +90,11 @@ def _read(path: Path) -> ShardReport:
             f"{path}: {found}, this is layout {SCHEMA} of perfsuite {__version__}; merge with the version that measured"
         )
     where = f"{path}: layout {SCHEMA}"
-    for key in ("options", "environments", "unavailable", "notes", "command"):
-        key_of(data, key, where)
+    _of_type(bool, key_of(data, "options", where), "save_baseline", f"{where}: options")
+    _of_type(Mapping[str, str], data, "unavailable", where)
+    _of_type(tuple[str, ...], data, "notes", where)
+    list_of(key_of(data, "environments", where), f"{where}: environments")
+    _check_command(_of_type(str, data, "command", where), where)
     return ShardReport(
         path=path,
         data=data,
@@ -99,14 +103,30 @@ def _read(path: Path) -> ShardReport:
     )
 
 
+def _of_type(kind: Any, data: Any, key: str, where: str) -> Any:
+    """What is under a key of an object, if it is of this type; else BaselineError."""
+    return decoded(kind, key_of(data, key, where), f"{where}.{key}")
+
+
+def _check_command(text: str, where: str) -> None:
+    try:
+        shlex.split(text)
+    except ValueError as error:
+        raise BaselineError(f"{where}: command: no command line ({error})") from error
+
+
 def _cell(data: Any, where: str) -> ShardCell:
-    for key in ("id", "verdicts", "drifts", "reproduce", "save"):
-        key_of(data, key, where)
+    for key in ("verdicts", "drifts"):
+        list_of(key_of(data, key, where), f"{where}.{key}")
+    named, *_ = [_of_type(str, data, key, where) for key in ("id", "reproduce", "save")]
+    cell = _of_type(Cell, data, "cell", where)
+    if cell.id != named:
+        raise BaselineError(f"{where}: id: {named!r}, but its cell is {cell.id}")
     recordings = list_of(key_of(data, "recordings", where), f"{where}.recordings")
     stored = key_of(data, "stored", where)
     return ShardCell(
         data=data,
-        cell=decoded(Cell, key_of(data, "cell", where), f"{where}.cell"),
+        cell=cell,
         recordings=tuple(decoded(Recording, each, f"{where}.recordings[{i}]") for i, each in enumerate(recordings)),
         gates=tuple(_gates(each, f"{where}.gates") for each in list_of(key_of(data, "gates", where), f"{where}.gates")),
         stored=None if stored is None else decoded(Baseline, stored, f"{where}.stored"),
@@ -169,18 +189,35 @@ def _check_all_there(reports: Sequence[ShardReport]) -> None:
             raise OptionError(
                 f"{report.path}: shard {report.portion.label}, which {twin.path} is already; name it once"
             )
-        unmeasured = [each for each in report.portion.own if each not in {cell.data["id"] for cell in report.cells}]
-        if unmeasured:
-            raise OptionError(f"{report.path}: lacks {', '.join(unmeasured)}; measure it again: {_again(report)}")
+        _check_own(report)
     count = reports[0].portion.count
-    missing = [f"{index}/{count}" for index in range(1, count + 1) if index not in found]
+    missing = [f"{i}/{count}" for i in islice((i for i in range(1, count + 1) if i not in found), MOST_NAMED)]
     if missing:
+        more = f" and {count - len(found) - len(missing)} more" if count > len(found) + len(missing) else ""
         again = f"name what its --perf-json wrote, or measure it with: --perf-shard {missing[0]}"
-        raise OptionError(f"shard {', '.join(missing)} is missing; {again}")
-    dealt = {own for report in reports for own in report.portion.own}
+        raise OptionError(f"shard {', '.join(missing)}{more} is missing; {again}")
+    dealt: dict[str, ShardReport] = {}
+    for holder, own in ((report, own) for report in reports for own in report.portion.own):
+        twin = dealt.setdefault(own, holder)
+        if twin is not holder:
+            raise OptionError(
+                f"{holder.path}: {own} is in {twin.path}, too; were these dealt by one version of perfsuite?"
+            )
     left = [each for each in reports[0].portion.cells if each not in dealt]
     if left:
         raise OptionError(f"{', '.join(left)}: in no shard; were these dealt by one version of perfsuite?")
+
+
+def _check_own(report: ShardReport) -> None:
+    """OptionError for a report that lacks a cell of its shard, or holds one of another."""
+    there = [str(cell.data["id"]) for cell in report.cells]
+    unmeasured = [each for each in report.portion.own if each not in there]
+    if unmeasured:
+        raise OptionError(f"{report.path}: lacks {', '.join(unmeasured)}; measure it again: {_again(report)}")
+    others = [each for each in there if each not in report.portion.own or there.count(each) > 1]
+    if others:
+        told = f"holds {others[0]}, which is no cell of its shard, or twice"
+        raise OptionError(f"{report.path}: {told}; measure it again: {_again(report)}")
 
 
 def _again(report: ShardReport) -> str:

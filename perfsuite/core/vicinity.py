@@ -1,29 +1,35 @@
 """Owns what busy neighbours do to a session, from blocks that were taken beside them and by itself in turn."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median, stdev
+from itertools import combinations_with_replacement
+from statistics import fmean, median, variance
 
-from scipy import special
-
+from perfsuite.core.baseline import Baseline
+from perfsuite.core.judgement import usable, view
 from perfsuite.core.metrics import SERIES, Metric, Statistic
 from perfsuite.core.recording import Recording
+from perfsuite.core.statistics import UnusableSamplesError, session_estimate
 from perfsuite.core.units import format_change, format_percent
 from perfsuite.core.verdict import Interval
 
-SHARE_OF_TOLERANCE = 0.25
-"""What neighbours may change: a quarter of what a verdict tolerates, so that they cannot make one."""
-CONFIDENCE = 0.95
-LEAST_PAIRS = 4
-"""With fewer pairs of blocks an interval is wider than anything that is allowed."""
+SHARE_OF_TOLERANCE, SHARE_OF_SPREAD = 0.25, 0.5
+"""What neighbours may change: a quarter of what a verdict tolerates, or half of what the sessions of its baseline
+differ by (their standard deviation) if that is more. A verdict needs twice the one and several times the other."""
+LEAST_SESSIONS = 3
+"""Two sessions of a baseline say next to nothing of how much sessions differ."""
+CONFIDENCE, NORMAL = 0.95, 1.96
+LEAST_PAIRS = 6
+"""The whole range of fewer pairs does not hold the middle with 95 %."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """By how much busy neighbours change the median of a series: 0.01 is 1 % slower; `allowed` is what is harmless.
 
-    Student's interval, on the differences of the logarithms within the pairs of blocks.
+    Hodges and Lehmann's estimate and its interval (1963; Hollander & Wolfe 1973, 3.2, 3.3), on the differences of the
+    logarithms within the pairs of blocks: a host that changes its speed in the middle of a pair spoils that pair alone.
     """
 
     series: str
@@ -44,18 +50,45 @@ class Effect:
         return f"{SERIES[self.series].label} {format_change(self.change)} ({low} to {high}, {allowed} are allowed)"
 
 
-def effects(recording: Recording, beside: Sequence[bool], tolerances: Mapping[Metric, float]) -> tuple[Effect, ...]:
-    """The effect on every series whose median has a tolerance; a series without pairs of blocks has none.
+def allowances(tolerances: Mapping[Metric, float], baselines: Iterable[Baseline] = ()) -> dict[str, float]:
+    """By series what neighbours may change of its median, as a fraction, where that is gated.
+
+    `baselines` are those of the strategy's cells, as far as there are any. E2E is made of the others and has none.
+    """
+    stored = tuple(baselines)
+    return {
+        metric.series: max(SHARE_OF_TOLERANCE * tolerance, SHARE_OF_SPREAD * spread_of(metric, stored))
+        for metric, tolerance in tolerances.items()
+        if metric.statistic is Statistic.P50 and metric.series != "e2e"
+    }
+
+
+def spread_of(metric: Metric, baselines: Iterable[Baseline]) -> float:
+    """The standard deviation between sessions as verdicts see them, pooled over the cells; 0 where it is not known."""
+    variances = [found for baseline in baselines if (found := _variance(metric, baseline)) is not None]
+    return math.sqrt(fmean(variances)) if variances else 0.0
+
+
+def _variance(metric: Metric, baseline: Baseline) -> float | None:
+    try:
+        sessions = usable(view(metric, baseline.recordings, baseline))
+        levels = [session_estimate(values, metric.statistic) for values in sessions if len(values)]
+    except UnusableSamplesError:
+        return None
+    return variance(levels) if len(levels) >= LEAST_SESSIONS else None
+
+
+def effects(recording: Recording, beside: Sequence[bool], allowed: Mapping[str, float]) -> tuple[Effect, ...]:
+    """The effect on every series of `allowed`, which says what is; a series without pairs of blocks has none.
 
     `beside` says of each block whether the neighbours were busy; blocks 0 and 1 are a pair, 2 and 3 the next.
     """
-    wanted = {m.series: tolerance for m, tolerance in tolerances.items() if m.statistic is Statistic.P50}
     found: list[Effect] = []
-    for series, tolerance in wanted.items():
+    for series, harmless in allowed.items():
         blocks = {block: median(values) for block, values in SERIES[series].by_block(recording).items()}
         differences = _differences(blocks, beside)
-        if len(differences) >= LEAST_PAIRS and series != "e2e":
-            found.append(_effect(series, differences, SHARE_OF_TOLERANCE * tolerance))
+        if len(differences) >= LEAST_PAIRS:
+            found.append(_effect(series, differences, harmless))
     return tuple(found)
 
 
@@ -67,7 +100,11 @@ def _differences(blocks: Mapping[int, float], beside: Sequence[bool]) -> list[fl
 
 
 def _effect(series: str, differences: Sequence[float], allowed: float) -> Effect:
-    middle, error = fmean(differences), stdev(differences) / math.sqrt(len(differences))
-    reach = error * -float(special.stdtrit(len(differences) - 1, (1 - CONFIDENCE) / 2))
-    interval = Interval(low=math.expm1(middle - reach), high=math.expm1(middle + reach), confidence=CONFIDENCE)
-    return Effect(series=series, change=math.expm1(middle), interval=interval, allowed=allowed)
+    """The middle of the averages of all two differences; the interval leaves out as many as Wilcoxon's test may."""
+    count = len(differences)
+    averages = sorted((one + other) / 2 for one, other in combinations_with_replacement(differences, 2))
+    sd = math.sqrt(count * (count + 1) * (2 * count + 1) / 24)
+    left_out = max(0, math.floor(count * (count + 1) / 4 - NORMAL * sd) - 1)
+    low, high = averages[left_out], averages[-1 - left_out]
+    interval = Interval(low=math.expm1(low), high=math.expm1(high), confidence=CONFIDENCE)
+    return Effect(series=series, change=math.expm1(median(averages)), interval=interval, allowed=allowed)

@@ -3,12 +3,13 @@
 import logging
 import platform
 import socket
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from perfsuite.core.codec import decode, encode
-from perfsuite.core.errors import OptionError
+from perfsuite.core.errors import OptionError, PerfsuiteError
+from perfsuite.core.secret import masked
 from perfsuite.fleet.demand import OPTION, Node, Wanted, demand_of, usable, uses_gpus
 from perfsuite.fleet.node import OF_THE_RUN, Facts, facts, in_words, software
 
@@ -29,14 +30,11 @@ class Cluster:
     def __init__(self, address: str, wanted: Wanted) -> None:
         self.ray = _ray()
         self._connect(address)
-        try:
+        with self.closed_on_failure():
             every = self.nodes()
             nodes, self.expected = _alike(self._facts_of(usable(every, wanted), uses_gpus(every, wanted)), wanted)
             self.names: Mapping[str, str] = {node.id: node.name for node in nodes}
             self.demand = demand_of(nodes, wanted)
-        except BaseException:
-            self.close()
-            raise
         self.slots = sum(self.demand.slots(node) for node in nodes)
 
     def _connect(self, address: str) -> None:
@@ -44,7 +42,18 @@ class Cluster:
         try:
             self.ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:
-            raise OptionError(f"{OPTION}: {address!r} cannot be used: {first_line(error)}") from error
+            raise OptionError(f"{OPTION}: {masked(address)!r} cannot be used: {masked(first_line(error))}") from error
+
+    @contextmanager
+    def closed_on_failure(self) -> Iterator[None]:
+        """Let go of the cluster where this fails; OptionError for what Ray says."""
+        try:
+            yield
+        except BaseException as error:
+            self.close()
+            if isinstance(error, PerfsuiteError) or not isinstance(error, Exception):
+                raise
+            raise OptionError(f"{OPTION}: the cluster cannot be used: {first_line(error)}") from error
 
     def close(self) -> None:
         """Let go of the cluster; what is still running there for this run is ended by Ray."""
@@ -98,7 +107,8 @@ def _check_listening(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
     except (OSError, OverflowError) as error:
-        raise OptionError(f"{OPTION}: nobody listens at {address!r} ({error}); check that the cluster runs") from error
+        told = f"nobody listens at {masked(address)!r} ({error}); check that the cluster runs"
+        raise OptionError(f"{OPTION}: {told}") from error
 
 
 def _ray() -> Any:

@@ -2,8 +2,10 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from perfsuite.measure.procfs import control_groups
 
 SYSTEM = Path("/sys/devices/system")
 
@@ -13,8 +15,30 @@ def allowed() -> tuple[int, ...]:
     return tuple(sorted(os.sched_getaffinity(0))) if sys.platform == "linux" else ()
 
 
-def shares(near: Sequence[int | None], cores: Sequence[int], system: Path = SYSTEM) -> tuple[tuple[int, ...], ...]:
-    """Cores for each share, disjoint; of cores that are threads of one core the first only.
+def quota(groups: Iterable[Path] | None = None) -> int | None:
+    """How many processors the control group may keep busy at a time, `None` for as many as there are.
+
+    Sessions on more cores than that hold each other back, whichever cores they are.
+    """
+    limits = [_limit(folder) for folder in (control_groups() if groups is None else groups)]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _limit(folder: Path) -> int | None:
+    """By cpu.max in version 2, by cpu.cfs_quota_us and cpu.cfs_period_us in version 1."""
+    words = _text(folder / "cpu.max").split() or [
+        _text(folder / "cpu.cfs_quota_us"),
+        _text(folder / "cpu.cfs_period_us"),
+    ]
+    if len(words) != 2 or not all(word.isdecimal() and int(word) for word in words):
+        return None  # 'max' and -1 stand for no limit
+    return max(1, int(words[0]) // int(words[1]))
+
+
+def shares(
+    near: Sequence[int | None], cores: Sequence[int], system: Path = SYSTEM, *, most: int | None = None
+) -> tuple[tuple[int, ...], ...]:
+    """Cores for each share, disjoint; of cores that are threads of one core the first only; `most` in all (`quota`).
 
     `near` names the NUMA node that each share would like, `None` for any. A share lies within one node as long as every
     node has enough cores for its shares, else all cores are dealt without regard to nodes. Empty tuples if there are
@@ -32,7 +56,7 @@ def shares(near: Sequence[int | None], cores: Sequence[int], system: Path = SYST
         before, of_all = homes[:index].count(node), homes.count(node)
         own = nodes[node]
         found.append(tuple(own[len(own) * before // of_all : len(own) * (before + 1) // of_all]))
-    return tuple(found)
+    return tuple(share[: max(1, most // len(near))] if most else share for share in found)
 
 
 def _homes(near: Sequence[int | None], nodes: dict[int, list[int]]) -> list[int]:
@@ -65,9 +89,13 @@ def _by_node(cores: Sequence[int], system: Path) -> dict[int, list[int]]:
 
 def _listed(path: Path) -> frozenset[int]:
     """The numbers of a list such as '0-3,8'; none if it cannot be read."""
-    try:
-        text = path.read_text(encoding="ascii").strip()
-    except OSError:
-        return frozenset()
-    ranges = [part.partition("-") for part in text.split(",") if part]
+    ranges = [part.partition("-") for part in _text(path).split(",") if part]
     return frozenset(core for first, _, last in ranges for core in range(int(first), int(last or first) + 1))
+
+
+def _text(path: Path) -> str:
+    """What a small file says, '' if it cannot be read."""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

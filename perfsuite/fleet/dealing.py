@@ -41,6 +41,8 @@ class _Waiting:
 def deal(chains: Iterable[Chain], places: Sequence[Place], listener: Listener) -> None:
     """Run every chain to its end, in this order as places become free; whatever a chain raises ends all.
 
+    Of several free places the next session of a cell gets another one than the session before: of two devices of one
+    product one is a little slower, and a verdict is red only if sessions agree.
     A chain that goes on does so before the next begins. On the way out every session has ended; one that ended by
     itself was handed to its chain, those that were stopped were not.
     """
@@ -83,7 +85,7 @@ class _Dealer:
         errand = next_one.errand or next(next_one.chain, None)
         if errand is None:
             return
-        place = self._free.pop(0)
+        place = self._free.pop(errand.job.session % len(self._free))
         self._running += 1
         self._listener.began(errand.job, place.name)
         future = threads.submit(place.run, errand, partial(self._tell, errand.job), self._stop)
@@ -98,6 +100,8 @@ class _Dealer:
         outcome = done.result()
         if outcome.end is None:
             return
-        self._listener.ended(errand.job, outcome)
-        with suppress(StopIteration):
-            self._waiting.appendleft(_Waiting(chain, chain.send(outcome.end)))
+        try:
+            self._listener.ended(errand.job, outcome)
+        finally:  # Ctrl-C while it is told costs no session that was finished
+            with suppress(StopIteration):
+                self._waiting.appendleft(_Waiting(chain, chain.send(outcome.end)))

@@ -1,6 +1,5 @@
 """Owns what --perf-devices names: GPUs of this host, or groups of its cores, as seats for one session each."""
 
-import os
 import re
 from collections.abc import Sequence
 
@@ -31,7 +30,7 @@ def seats(text: str, *, gpus_each: int = 1) -> tuple[Seat, ...]:
 
 def _groups_of_cores(names: Sequence[str]) -> tuple[Seat, ...]:
     """So many groups of whole cores; their sessions see no GPU."""
-    found = cores.shares([None] * len(names), cores.allowed())
+    found = cores.shares([None] * len(names), cores.allowed(), most=cores.quota())
     if not all(found):
         count = len(cores.allowed())
         raise OptionError(
@@ -75,14 +74,13 @@ def _of_gpus(chosen: Sequence[Gpu], each: int) -> tuple[Seat, ...]:
     if len(chosen) % each:
         raise OptionError(f"{OPTION}: sessions need {each} GPUs each, and {len(chosen)} are named; name a multiple")
     groups = [tuple(chosen[at : at + each]) for at in range(0, len(chosen), each)]
-    own = cores.shares([group[0].node for group in groups], cores.allowed())
-    order = os.environ.get(ORDER, BY_PLACE)
+    own = cores.shares([group[0].node for group in groups], cores.allowed(), most=cores.quota())
     return tuple(
         Seat(
             name=",".join(f"cuda:{gpu.index}" for gpu in group),
             product=group[0].product,
             gpus=tuple(gpu.uuid for gpu in group),
-            variables={VISIBLE: ",".join(gpu.visible for gpu in group), ORDER: order},
+            variables={VISIBLE: ",".join(gpu.visible for gpu in group), ORDER: BY_PLACE},
             cores=share,
         )
         for group, share in zip(groups, own, strict=True)

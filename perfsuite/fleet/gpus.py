@@ -1,4 +1,4 @@
-"""Owns the GPUs of this host as --perf-devices counts them: those that CUDA may see, in its order."""
+"""Owns the GPUs of this host as --perf-devices counts them: those that CUDA may see, as listed for it."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -13,7 +13,8 @@ from perfsuite.measure import nvml
 
 VISIBLE, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 BY_PLACE = "PCI_BUS_ID"
-"""The order of CUDA in which its numbers are those of the driver."""
+"""The order of CUDA in which its numbers are those of the driver, by which GPUs are looked up here: every session that
+is given some has it, whatever the run's own environment says."""
 PCI = Path("/sys/bus/pci/devices")
 
 

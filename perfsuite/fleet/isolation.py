@@ -5,14 +5,13 @@ import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from perfsuite.core import jsontext
-from perfsuite.core.codec import CodecError, decode, encode
+from perfsuite.core.codec import decode, encode
 from perfsuite.core.errors import OptionError
 from perfsuite.core.matrix import Cell
-from perfsuite.core.metrics import Metric
 from perfsuite.core.vicinity import Effect
 from perfsuite.disk import explain, write_whole
 from perfsuite.fleet.neighbours import try_beside
@@ -49,6 +48,10 @@ class Finding:
         what = "may share the host" if self.may_share else "runs alone"
         return f"neighbours: {self.arm} {what}: beside {self.neighbours} busy: {told}"
 
+    def allowing(self, allowed: Mapping[str, float]) -> "Finding":
+        """The same by what is harmless now."""
+        return replace(self, effects=tuple(replace(each, allowed=allowed[each.series]) for each in self.effects))
+
 
 class Isolation:
     """Asks for every strategy and model once; `say` is told before a trial, which takes about as long as a session."""
@@ -59,11 +62,9 @@ class Isolation:
         folder: Path,
         *,
         way: str,
-        tolerances: Mapping[Metric, float],
         say: Callable[[str], None],
     ) -> None:
-        self._seats, self._folder, self._way = tuple(seats), folder, way
-        self._tolerances, self._say = tolerances, say
+        self._seats, self._folder, self._way, self._say = tuple(seats), folder, way, say
         self._found: dict[tuple[object, ...], Finding] = {}
         self._trouble = ""
 
@@ -72,35 +73,40 @@ class Isolation:
         trusted = TRUSTED if self._way == TRUST and len(self._seats) > 1 else ""
         return tuple(filter(None, (trusted, *(found.words for found in self._found.values()), self._trouble)))
 
-    def may_share(self, job: SessionJob) -> bool:
-        """Whether sessions of this strategy and model may run while other seats work."""
+    def may_share(self, job: SessionJob, allowed: Callable[[], Mapping[str, float]]) -> bool:
+        """Whether sessions of this strategy and model may run while other seats work; `allowed` says what is harmless.
+
+        That is a change of the median by series, as a fraction.
+        """
         if len(self._seats) < 2 or self._way == TRUST:
             return True
         key = (job.cells[0].strategy, job.cells[0].model)
         if key not in self._found:
-            self._found[key] = self._stored(job) or self._measured(job)
+            harmless = allowed()
+            self._found[key] = self._stored(job, harmless) or self._measured(job, harmless)
         return self._found[key].may_share
 
-    def _stored(self, job: SessionJob) -> Finding | None:
+    def _stored(self, job: SessionJob, allowed: Mapping[str, float]) -> Finding | None:
         """What an earlier run found on the same host, seats and versions."""
         if self._way == AGAIN:
             return None
-        with suppress(OSError, json.JSONDecodeError, UnicodeDecodeError, CodecError):
-            return decode(Finding, json.loads(self._path(job).read_text(encoding="utf-8")), where="neighbours")
+        with suppress(OSError, ValueError, KeyError):
+            text = self._path(job, allowed).read_text(encoding="utf-8")
+            return decode(Finding, json.loads(text), where="neighbours").allowing(allowed)
         return None
 
-    def _measured(self, job: SessionJob) -> Finding:
+    def _measured(self, job: SessionJob, allowed: Mapping[str, float]) -> Finding:
         arm = _arm(job.cells[0])
         self._say(f"neighbours: measuring whether busy ones disturb {arm}")
         told, failed = tuple[Effect, ...](), ""
         try:
-            told = try_beside(job, self._seats[0], self._seats[1:], self._tolerances)
+            told = try_beside(job, self._seats[0], self._seats[1:], allowed)
         except OptionError as error:
             failed = str(error)
         found = Finding(arm=arm, measured_at=utc_now(), neighbours=len(self._seats) - 1, effects=told, failed=failed)
         self._say(found.words)
         if not failed:
-            self._keep(self._path(job), found)
+            self._keep(self._path(job, allowed), found)
         return found
 
     def _keep(self, path: Path, found: Finding) -> None:
@@ -109,8 +115,8 @@ class Isolation:
         except OSError as error:
             self._trouble = f"{path}: what was found of neighbours cannot be kept ({explain(error)})"
 
-    def _path(self, job: SessionJob) -> Path:
-        """A file for this host, these seats, this strategy and model with its versions, and these tolerances."""
+    def _path(self, job: SessionJob, allowed: Mapping[str, float]) -> Path:
+        """A file for this host, these seats, this strategy and model with its versions, and these series."""
         cell = job.cells[0]
         plan = [
             platform.node(),
@@ -119,7 +125,7 @@ class Isolation:
             encode(cell.model),
             encode(cell.workload),
             installed_versions(),
-            sorted((metric.key, tolerance) for metric, tolerance in self._tolerances.items()),
+            sorted(allowed),
         ]
         digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
         return self._folder / f"{cell.strategy_slug}-{digest}.json"

@@ -12,14 +12,13 @@ from dataclasses import replace
 import numpy as np
 
 from perfsuite.core.errors import OptionError
-from perfsuite.core.metrics import Metric
 from perfsuite.core.vicinity import Effect, effects
 from perfsuite.fleet.place import Seat
 from perfsuite.measure.clock import pause_ns
 from perfsuite.measure.launcher import SessionEnd, Worker, started
 from perfsuite.measure.session import Progress, SessionJob
 
-PAIRS = 20
+PAIRS = 30
 BLOCK, REQUESTS_A_DECODE = 8, 8
 """One-token requests in a block, and how many of them there are for a full one."""
 BUSY_BLOCKS = 10_000
@@ -28,18 +27,17 @@ AWAKE_NS = 50_000_000
 """A neighbour that is let go is busy well within this time, one that is held is still."""
 
 
-def try_beside(
-    job: SessionJob, here: Seat, others: Sequence[Seat], tolerances: Mapping[Metric, float]
-) -> tuple[Effect, ...]:
+def try_beside(job: SessionJob, here: Seat, others: Sequence[Seat], allowed: Mapping[str, float]) -> tuple[Effect, ...]:
     """What busy sessions of the same strategy on the `others` do to the first cell of `job` on the seat `here`.
 
+    `allowed` says by series what is harmless.
     OptionError with the reason if a session does not open, or ends too early.
     """
     with ExitStack() as stack:
         own = stack.enter_context(started(_trial(job, PAIRS * 2), _unheard, here.recipe))
         busy = [stack.enter_context(started(_trial(job, BUSY_BLOCKS), _unheard, seat.recipe)) for seat in others]
-        for worker in (own, *busy):
-            _warm(worker)
+        _warm([own])  # what it compiles or builds is kept, and the others find it
+        _warm(busy)
         for worker in busy:
             worker.give_turn(BUSY_BLOCKS + 1)
         beside = _order(job.session)
@@ -48,7 +46,7 @@ def try_beside(
             raise OptionError("a neighbour ended before the trial did")
     if not end.recordings:
         raise OptionError(_reason(end))
-    return effects(end.recordings[0], beside, tolerances)
+    return effects(end.recordings[0], beside, allowed)
 
 
 def _trial(job: SessionJob, blocks: int) -> SessionJob:
@@ -70,12 +68,18 @@ def _order(seed: int) -> list[bool]:
     return [side for first in draws for side in (first, not first)]
 
 
-def _warm(worker: Worker) -> None:
-    """Until it waits for the turn of its first block."""
-    end = worker.follow()
-    if end is None:
+def _warm(workers: Sequence[Worker]) -> None:
+    """Until each waits for the turn of its first block; they open at the same time."""
+    for worker in workers:
+        _to_next_turn(worker)
         worker.give_turn()
-        end = worker.follow()
+    for worker in workers:
+        _to_next_turn(worker)
+
+
+def _to_next_turn(worker: Worker) -> None:
+    """Until it waits for a turn; OptionError if it ends before."""
+    end = worker.follow()
     if end is not None:
         raise OptionError(_reason(end))
 

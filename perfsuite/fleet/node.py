@@ -145,7 +145,7 @@ def _seat(task: Task) -> Seat:
         variables={
             **variables,
             VISIBLE: ",".join(gpu.visible for gpu in given),
-            ORDER: os.environ.get(ORDER, BY_PLACE),
+            ORDER: BY_PLACE,
         },
         cores=() if task.has_all else _cores(given),
     )
@@ -154,6 +154,6 @@ def _seat(task: Task) -> Seat:
 def _cores(given: tuple[Gpu, ...]) -> tuple[int, ...]:
     """The share of the node's cores that belongs to these GPUs, however others are given out."""
     every = gpus(of_the_host=True)
-    shares = cores.shares([gpu.node for gpu in every], cores.allowed())
+    shares = cores.shares([gpu.node for gpu in every], cores.allowed(), most=cores.quota())
     mine = {gpu.uuid for gpu in given}
     return tuple(core for gpu, own in zip(every, shares, strict=True) if gpu.uuid in mine for core in own)

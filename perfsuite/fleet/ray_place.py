@@ -17,7 +17,7 @@ from perfsuite.measure.launcher import SessionEnd
 from perfsuite.measure.session import Progress
 
 HEAD = "node:__internal_head__"
-POLL_S = 0.5
+POLL_S, MAIL_S = 0.5, 30
 MOST_LOSSES = 3
 """So many nodes may vanish under a session; then its cells fail."""
 WAITING = "waiting for a node"
@@ -55,7 +55,8 @@ class RayCluster:
 
     def __init__(self, address: str, wanted: Wanted) -> None:
         self._cluster = Cluster(address, wanted)
-        mailbox = open_mailbox(self._cluster)
+        with self._cluster.closed_on_failure():
+            mailbox = open_mailbox(self._cluster)
         self.places: tuple[Place, ...] = tuple(
             RayPlace(self._cluster, mailbox, f"place {number}") for number in range(1, self._cluster.slots + 1)
         )
@@ -133,7 +134,10 @@ class _Attempt:
         return f"node {self._node}" if self._node else "a node"
 
     def answer(self, errand: Errand) -> Answer | None:
-        """What the node answered, `None` if the run stopped the session. _LostError if there is no answer."""
+        """What the node answered, `None` if the run stopped the session. _LostError if there is no answer.
+
+        A task that nobody waits for any more is ended: it must not run later, or beside the one that takes its place.
+        """
         self._on_progress(Progress(stage=WAITING))
         reference = self._submit(errand)
         try:
@@ -144,7 +148,7 @@ class _Attempt:
                 self._hear()
             self._hear()
             return self._decoded(self._guarded(lambda: self._ray.get(reference)))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, _LostError):
             self._cancel(reference)
             raise
 
@@ -163,13 +167,22 @@ class _Attempt:
         return self._guarded(lambda: remote.remote(encode(task), self._mailbox, self._key))
 
     def _hear(self) -> None:
-        for message in self._guarded(lambda: self._ray.get(self._mailbox.take.remote(self._key), timeout=30)):
+        for message in self._guarded(self._take_mail):
             if isinstance(message, str):
                 self._node = message
             else:
                 self._on_progress(decode(Progress, message, where="progress"))
-        if not self._node and not self._cluster.has_room():
+        if not self._node and not self._guarded(self._cluster.has_room):
             raise _LostError("no node is left that could run it")
+
+    def _take_mail(self) -> Any:
+        """What the session said since the last time; nothing while the mailbox is too busy to answer."""
+        from ray import exceptions
+
+        try:
+            return self._ray.get(self._mailbox.take.remote(self._key), timeout=MAIL_S)
+        except exceptions.GetTimeoutError:
+            return []
 
     def _decoded(self, told: Any) -> Answer:
         try:

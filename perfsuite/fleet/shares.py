@@ -8,21 +8,54 @@ from perfsuite.core.recording import Recording
 Expected = Callable[[Sequence[Cell]], int | None]
 """Nanoseconds that a session of these cells may take, `None` if nobody knows."""
 
+OPENING_NS = 15 * 10**9
+"""What no recording holds of a session: a process that starts and imports, and the look at its tokens."""
+LEAST_GAIN = 0.05
+"""More sessions than places open strategies once more: only for an end that comes earlier by this share."""
 
-def cut(groups: Sequence[list[Cell]], places: int) -> list[list[Cell]]:
-    """As many groups as there are places, if cells allow: the one of most cells is halved while places stay empty.
 
-    Its cells are measured by two processes then, which both open the strategy: as long as places would be empty, that
-    costs no time. Prompt lengths are dealt in turn, so that both halves take about as long.
+def cut(groups: Sequence[list[Cell]], places: int, expected: Expected) -> list[list[Cell]]:
+    """At least as many groups as there are places, if cells allow, and more where the last one then ends earlier.
+
+    The longest is halved, by its number of cells where nobody knows how long groups take. Its cells are measured by two
+    processes then, which both open the strategy. Prompt lengths are dealt in turn, so that both halves take about as
+    long.
     """
-    parts = [list(group) for group in groups]
-    while parts and len(parts) < places:
-        largest = max(parts, key=len)
-        if len(largest) < 2:
+    parts = [list(group) for group in groups if group]
+    while len(parts) < places and (halved := _halved(parts, expected)):
+        parts = halved
+    shortest_ns, further = _end_ns(parts, places, expected), parts
+    while shortest_ns is not None and len(further) < 2 * places + len(groups):
+        further = _halved(further, expected) or []
+        end_ns = _end_ns(further, places, expected) if further else None
+        if end_ns is None:
             break
-        at = parts.index(largest)
-        parts[at : at + 1] = [largest[::2], largest[1::2]]
+        if end_ns < (1 - LEAST_GAIN) * shortest_ns:
+            parts, shortest_ns = further, end_ns
     return parts
+
+
+def _halved(parts: Sequence[list[Cell]], expected: Expected) -> list[list[Cell]] | None:
+    """The same with the longest of several cells in two; `None` if there is none."""
+    several = [part for part in parts if len(part) > 1]
+    if not several:
+        return None
+    times = [expected(part) for part in several]
+    known = None not in times
+    largest = max(range(len(several)), key=lambda index: (times[index] or 0) if known else len(several[index]))
+    at = next(index for index, part in enumerate(parts) if part is several[largest])
+    return [*parts[:at], several[largest][::2], several[largest][1::2], *parts[at + 1 :]]
+
+
+def _end_ns(parts: Sequence[list[Cell]], places: int, expected: Expected) -> int | None:
+    """When the last of them ends, dealt longest first; `None` if nobody knows how long one takes."""
+    busy_ns = [0] * places
+    for part in longest_first(parts, expected):
+        time_ns = expected(part)
+        if time_ns is None:
+            return None
+        busy_ns[busy_ns.index(min(busy_ns))] += OPENING_NS + time_ns
+    return max(busy_ns)
 
 
 def longest_first(groups: Sequence[list[Cell]], expected: Expected) -> list[list[Cell]]:

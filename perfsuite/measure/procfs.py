@@ -173,18 +173,23 @@ def _field(path: Path, name: str) -> int | None:
 
 def _throttled_file(proc: Path, cgroup: Path) -> Path | None:
     """cpu.stat of the control group that this process is in, version 2 or 1; `None` without one that has a quota."""
+    files = [place / "cpu.stat" for place in control_groups(proc, cgroup)]
+    return next((file for file in files if _throttled_ns(file) is not None), None)
+
+
+def control_groups(proc: Path = PROC, cgroup: Path = CGROUP) -> tuple[Path, ...]:
+    """Where the control group of this process may tell of processors: its own folders, then those of a container."""
     try:
         lines = (proc / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return None
+        return ()
     groups = [line.split(":", 2) for line in lines if line.count(":") >= 2]
     places = [
         (cgroup if not controllers else cgroup / "cpu") / path.lstrip("/")
         for _, controllers, path in groups
         if not controllers or "cpu" in controllers.split(",")
     ]
-    files = [place / "cpu.stat" for place in (*places, cgroup, cgroup / "cpu")]
-    return next((file for file in files if _throttled_ns(file) is not None), None)
+    return (*places, cgroup, cgroup / "cpu")
 
 
 def _throttled_ns(file: Path | None) -> int | None:

@@ -162,6 +162,13 @@ class Bench:
         )
 
     @property
+    def strictest(self) -> dict[Metric, float]:
+        """The smallest tolerance by which any test gates a metric; the run's own where no test judges."""
+        asked = [pair for ask in self.gated for pair in ask.tolerances]
+        found = {metric: min(value for other, value in asked if other == metric) for metric, _ in asked}
+        return found or dict(self._options.gate.tolerances)
+
+    @property
     def _tolerances(self) -> dict[Metric, float]:
         """Every metric that is gated anywhere in this run."""
         asks = (*self.gated, *self.elsewhere)

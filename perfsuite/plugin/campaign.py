@@ -162,12 +162,12 @@ class Campaign:
         is_apart = self.options.save_baseline or self.settings.fleet.is_used
         interleave = OFF if is_apart else self.settings.interleave
         rounds = Rounds(interleave, lambda cell: bool(self.shelf.other_devices(cell)))
-        fleet = Fleet(self.settings, self._display, self.shelf.past)
+        fleet = Fleet(self.settings, self._display, self.shelf.past, self.bench.strictest)
         try:
             self._sessions = Sessions(
                 self.settings, self._display, cells, self.argv, self._workloads_beside, rounds=rounds, fleet=fleet
             )
-            self._measure_to_the_end(self._sessions)
+            self._measure_to_the_end(self._sessions, fleet)
         finally:
             fleet.close()
         if self.settings.twin.confirm:
@@ -213,17 +213,17 @@ class Campaign:
         elif self.bench.gated and not self.options.save_baseline and self.options.gate.sessions < AGREEING_SESSIONS:
             self._notes.append(f"--perf-sessions: nothing turns red below {AGREEING_SESSIONS} sessions that agree")
 
-    def _measure_to_the_end(self, sessions: Sessions) -> None:
+    def _measure_to_the_end(self, sessions: Sessions, fleet: Fleet) -> None:
         clock = HostClock()
         began_ns = clock.now_ns()
         fresh = [cell for cell in sessions.cells if not sessions.count(cell)]
         sessions.measure(fresh)
         self._load_baselines()
-        first_pass_ns = clock.now_ns() - began_ns
+        first_pass_ns = clock.now_ns() - began_ns - fleet.trials_ns
         sessions.heed(first_pass_ns)
         budget_ns = self._budget_ns(first_pass_ns) if fresh else self.options.gate.budget_ns
         while more := self._wanting(sessions):
-            if budget_ns is not None and clock.now_ns() - began_ns >= budget_ns:
+            if budget_ns is not None and clock.now_ns() - began_ns - fleet.trials_ns >= budget_ns:
                 spent = format_seconds(budget_ns)
                 self._notes.append(f"--perf-budget: {len(more)} cells want another session, but {spent} are spent")
                 break

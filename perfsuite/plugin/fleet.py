@@ -1,21 +1,26 @@
 """Owns the places of a run: which sessions go side by side, which run alone, and in which order."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Protocol
 
+from perfsuite.core.baseline import Baseline
 from perfsuite.core.matrix import Cell
+from perfsuite.core.metrics import Metric
 from perfsuite.core.recording import Recording
+from perfsuite.core.vicinity import allowances
 from perfsuite.fleet.dealing import Chain, Listener, deal
 from perfsuite.fleet.isolation import Isolation
 from perfsuite.fleet.place import LocalPlace, Place, Seat
 from perfsuite.fleet.ray_place import RayCluster
-from perfsuite.fleet.shares import cut, longest_first, spent_ns
+from perfsuite.fleet.shares import Expected, cut, longest_first, spent_ns
+from perfsuite.measure.clock import HostClock
 from perfsuite.plugin.course import Keeper, course
 from perfsuite.plugin.progress import ProgressDisplay
 from perfsuite.plugin.settings import Settings
 
-Past = Callable[[Cell], Sequence[Recording]]
-"""Recordings of a cell that tell how long it takes."""
+Past = Callable[[Cell], Baseline | None]
+"""What is stored of a cell, and tells how long it takes and how much its sessions differ."""
 
 
 class Owner(Keeper, Listener, Protocol):
@@ -26,21 +31,30 @@ class Owner(Keeper, Listener, Protocol):
 
 
 class Fleet:
-    """The host as one place, unless the run names its devices or a cluster."""
+    """The host as one place, unless the run names its devices or a cluster.
 
-    def __init__(self, settings: Settings, display: ProgressDisplay, past: Past) -> None:
+    `trials_ns` is how long it took so far to find out what neighbours do.
+    """
+
+    def __init__(
+        self, settings: Settings, display: ProgressDisplay, past: Past, tolerances: Mapping[Metric, float]
+    ) -> None:
         asked = settings.fleet
         self._cluster = RayCluster(asked.cluster, asked.wanted) if asked.cluster else None
         seats = asked.seats or (Seat(),)
         self._places: tuple[Place, ...] = self._cluster.places if self._cluster else tuple(map(LocalPlace, seats))
         self._past = past
+        self._last_stored = cache(lambda cell: found.recordings[-1] if (found := past(cell)) else None)
+        self._product = seats[0].product
+        self._tolerances = tolerances
+        self._clock, self.trials_ns = HostClock(), 0
+        self._keeps_whole = settings.options.save_baseline
         if self._cluster:
             display.said(self._cluster.words)
         self._isolation = Isolation(
             () if self._cluster else seats,
             settings.root / ".perfsuite" / "neighbours",
             way=asked.neighbours,
-            tolerances=settings.options.gate.tolerances,
             say=display.said,
         )
 
@@ -76,21 +90,45 @@ class Fleet:
 
     def _may_share(self, cells: Sequence[Cell], owner: Owner) -> bool:
         shortest = min(cells, key=lambda cell: cell.workload.prompt_tokens)
-        return self._isolation.may_share(owner.job([shortest], 0))
+        began_ns = self._clock.now_ns()
+        may_share = self._isolation.may_share(owner.job([shortest], 0), lambda: self._harmless(cells))
+        self.trials_ns += self._clock.now_ns() - began_ns
+        return may_share
+
+    def _harmless(self, cells: Sequence[Cell]) -> Mapping[str, float]:
+        """What neighbours may change of these cells, which share a strategy and a model.
+
+        A baseline is made by the tolerances alone; nor does one of another product tell how much sessions differ here.
+        """
+        stored = [] if self._keeps_whole else [found for cell in cells if (found := self._past(cell))]
+        return allowances(
+            self._tolerances, [each for each in stored if each.environment.device.endswith(self._product)]
+        )
 
     def _courses(
         self, arms: Sequence[list[Cell]], sessions: Callable[[Cell], int], owner: Owner, places: int
     ) -> Iterator[Chain]:
-        """The first sessions of all before the second ones, long ones first; cells of one arm apart if places wait."""
+        """The first sessions of all before the second ones, long ones first; cells of one arm apart if places wait.
+
+        Those of a baseline stay together: it is judged by sessions of as many cells as it has.
+        """
         rounds = max((sessions(cell) for cells in arms for cell in cells), default=0)
         wanted = [[[cell for cell in cells if sessions(cell) > index] for cells in arms] for index in range(rounds)]
         began = {cell: owner.count(cell) for cells in arms for cell in cells}
-        few = sum(map(len, wanted)) < places
         for index, groups in enumerate(wanted):
-            parts = cut(groups, places) if few else [group for group in groups if group]
-            for cells in longest_first(parts, lambda group: self._expected(group, owner)) if places > 1 else parts:
+            parts = [group for group in groups if group]
+            if places > 1:
+                expected = self._expecting(owner)
+                parts = parts if self._keeps_whole else cut(parts, places, expected)
+                parts = longest_first(parts, expected)
+            for cells in parts:
                 yield course(owner, cells, index + max(began[cell] for cell in cells))
 
-    def _expected(self, cells: Sequence[Cell], owner: Owner) -> int | None:
-        """By the last session of each in this run, else by what is stored of an earlier one."""
-        return spent_ns([own[-1] for cell in cells if (own := owner.of(cell) or tuple(self._past(cell)))])
+    def _expecting(self, owner: Owner) -> Expected:
+        """By the last session of each cell in this run, else by what is stored of an earlier one."""
+
+        def last(cell: Cell) -> Recording | None:
+            own = owner.of(cell)
+            return own[-1] if own else self._last_stored(cell)
+
+        return lambda cells: spent_ns([known for cell in cells if (known := last(cell))])

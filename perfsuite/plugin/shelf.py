@@ -92,13 +92,12 @@ class Shelf:
         """Devices that have a baseline of this cell."""
         return self._store.devices_with(cell)
 
-    def past(self, cell: Cell) -> tuple[Recording, ...]:
-        """Sessions of a cell that are stored, of whichever environment; none if there are none that can be read."""
+    def past(self, cell: Cell) -> Baseline | None:
+        """What is stored of a cell, of whichever environment; `None` if there is nothing that can be read."""
         try:
-            found = self._store.any_of(cell)
+            return self._store.any_of(cell)
         except BaselineError:
-            return ()
-        return found.recordings if found else ()
+            return None
 
     def not_measured(self, recordings: Recordings) -> tuple[str, ...]:
         """Ids of the cells stored for these devices, strategies and models that no shard of this run asks for."""

@@ -212,6 +212,18 @@ LESS = Options(measure=replace(Options().measure, samples=60))
         ({"change": lambda d: d.update(perfsuite="0.0.9")}, "of perfsuite 0.0.9, this is layout "),
         ({"change": lambda d: d.update(schema=99)}, "2.json: layout 99 of perfsuite "),
         ({"change": lambda d: d.update(shard=None)}, "2.json: not the report of a shard; merge takes what --perf-json"),
+        (
+            {"change": lambda d: d["shard"]["own"].append(IDS[0])},
+            f"2.json: lacks {IDS[0]}; measure it again: pytest --perf ",
+        ),
+        (
+            {"change": lambda d: d["shard"]["own"].pop()},
+            f"2.json: holds {IDS[10]}, which is no cell of its shard, or twice; ",
+        ),
+        (
+            {"change": lambda d: d["cells"].append(d["cells"][0])},
+            f"2.json: holds {IDS[1]}, which is no cell of its shard, or twice; ",
+        ),
         ({"change": lambda d: d["cells"].pop()}, "2.json: lacks eager/tiny/p110-o4; measure it again: pytest --perf "),
     ],
 )
@@ -247,6 +259,14 @@ def test_a_missing_shard_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == told
 
 
+def test_of_many_missing_shards_the_first_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_shard(tmp_path / "1.json", 1, measured({}), count=999_999)
+    assert cli.main(["merge", str(path), "-o", str(tmp_path / "all.json")]) == 2
+    told = capsys.readouterr().err
+    assert "shard 2/999999, 3/999999, " in told
+    assert "9/999999 and 999990 more is missing; " in told
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -256,6 +276,18 @@ def test_a_missing_shard_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
         (lambda d: d["cells"][1]["recordings"][0].pop("samples"), ": cells[1].recordings[0]: lacks samples"),
         (lambda d: d["options"].pop("gate"), ": options: lacks 'gate'"),
         (lambda d: d["options"]["gate"].pop("sessions"), ": options.gate: lacks 'sessions'"),
+        (
+            lambda d: d["options"]["gate"].update(family_error="few"),
+            ": options.gate.family_error: expected float, found",
+        ),
+        (lambda d: d["options"].pop("save_baseline"), ": options: lacks 'save_baseline'"),
+        (lambda d: d.update(options=7), ": options: lacks 'save_baseline'"),
+        (lambda d: d.update(unavailable=[]), ".unavailable: expected an object, found []"),
+        (lambda d: d.update(notes={"a": 1}), ".notes: the columns a are not lists"),
+        (lambda d: d.update(command="pytest '"), ": command: no command line (No closing quotation)"),
+        (lambda d: d["cells"][0].update(id=["a"]), ": cells[0].id: expected str, found ['a']"),
+        (lambda d: d["cells"][0].update(id=IDS[1]), f": cells[0]: id: '{IDS[1]}', but its cell is {IDS[0]}"),
+        (lambda d: d["cells"][0].update(verdicts=None), ": cells[0].verdicts: expected a list"),
     ],
 )
 def test_a_broken_shard_names_the_key(
@@ -266,6 +298,38 @@ def test_a_broken_shard_names_the_key(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"perfsuite merge: {path}")
     assert told in line
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"cells": [', "1.json: broken, not JSON: "),
+        ("[" * 100_000, "1.json: broken, no JSON that can be read: maximum recursion depth exceeded"),
+        ('{"cells": ' + "1" * 5000 + "}", "1.json: broken, no JSON that can be read: Exceeds the limit"),
+    ],
+)
+def test_a_shard_that_was_cut_off_or_is_no_json_is_one_line(
+    text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "1.json").write_text(text)
+    assert cli.main(["merge", str(tmp_path / "1.json"), "-o", str(tmp_path / "all.json")]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+    assert not (tmp_path / "all.json").exists()
+
+
+def test_a_cell_that_two_shards_hold_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recordings = measured({})
+    paths = write_shards(tmp_path, recordings)
+    first = json.loads((tmp_path / "1.json").read_text())
+
+    def hold(data: dict[str, Any]) -> None:
+        data["cells"].append(first["cells"][0])
+        data["shard"]["own"].append(IDS[0])
+
+    write_shard(tmp_path / "2.json", 2, recordings, change=hold)
+    assert cli.main(["merge", *paths, "-o", str(tmp_path / "all.json")]) == 2
+    assert f"2.json: {IDS[0]} is in {tmp_path}/1.json, too; " in capsys.readouterr().err
 
 
 def test_a_file_that_cannot_be_written_is_found_before_anything_is_read(

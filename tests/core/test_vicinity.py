@@ -1,15 +1,18 @@
 """What busy neighbours do to a session."""
 
+import math
 from dataclasses import replace
 
 import pytest
 
+from perfsuite.core.baseline import Baseline
 from perfsuite.core.metrics import Metric, Statistic
 from perfsuite.core.recording import Recording
-from perfsuite.core.vicinity import effects
-from tests.builders import make_recording
+from perfsuite.core.vicinity import allowances, effects, spread_of
+from tests.builders import make_baseline, make_cell, make_recording
 
-TTFT = {Metric(series="ttft", statistic=Statistic.P50): 0.04}
+TTFT_P50 = Metric(series="ttft", statistic=Statistic.P50)
+TTFT = {"ttft": 0.01}
 BESIDE = [True, False, False, True] * 4
 
 
@@ -67,8 +70,54 @@ def test_too_few_pairs_tell_nothing() -> None:
     assert effects(recording(0.0), BESIDE[:6], TTFT) == ()
 
 
-def test_a_series_without_a_tolerance_is_not_looked_at() -> None:
-    assert effects(recording(0.0), BESIDE, {Metric(series="ttft", statistic=Statistic.P99): 0.1}) == ()
+def test_a_few_pairs_in_which_the_host_changed_its_speed_do_not_hide_that_neighbours_are_harmless() -> None:
+    """Two of twenty pairs, half as slow again in either order: Student's interval would be 5 % wide."""
+    beside = BESIDE + BESIDE + BESIDE[:8]
+    base = recording(0.0)
+    sample = base.samples[0]
+    samples = []
+    for block, is_beside in enumerate(beside):
+        jump = 1.5 if block in (4, 23) else 1.0
+        factor = jump * (1 + (0.002 if block % 3 else -0.002) * is_beside)
+        arrivals = tuple(round(t * factor) for t in sample.arrivals_ns)
+        samples.append(replace(sample, block=block, arrivals_ns=arrivals))
+    (effect,) = effects(replace(base, samples=tuple(samples)), beside, TTFT)
+    assert effect.is_harmless
+    assert -0.005 < effect.interval.low < effect.interval.high < 0.005
+
+
+def test_what_is_allowed_is_a_quarter_of_the_tolerance_of_a_median() -> None:
+    told = {
+        TTFT_P50: 0.04,
+        Metric(series="ttft", statistic=Statistic.P99): 0.1,
+        Metric(series="tpot_device", statistic=Statistic.P50): 0.02,
+        Metric(series="e2e", statistic=Statistic.P50): 0.05,
+    }
+    assert allowances(told) == {"ttft": pytest.approx(0.01), "tpot_device": pytest.approx(0.005)}
+
+
+def baseline(*levels_ms: float) -> Baseline:
+    cell = make_cell()
+    return make_baseline(
+        *(
+            make_recording(cell, session=index, ttft_ms=level, noise=0.001, seed=index)
+            for index, level in enumerate(levels_ms)
+        )
+    )
+
+
+def test_of_a_strategy_whose_sessions_differ_more_half_of_that_is_allowed() -> None:
+    noisy = baseline(40, 44, 48.4, 44)
+    spread = spread_of(TTFT_P50, [noisy])
+    assert spread == pytest.approx(math.log(1.1) * math.sqrt(2 / 3), rel=0.02)
+    assert allowances({TTFT_P50: 0.04}, [noisy])["ttft"] == pytest.approx(spread / 2)
+    quiet = baseline(40, 40.1, 40.2, 40.1)
+    assert allowances({TTFT_P50: 0.04}, [quiet])["ttft"] == pytest.approx(0.01)
+    assert spread_of(TTFT_P50, [noisy, quiet]) == pytest.approx(spread / math.sqrt(2), rel=0.01)
+
+
+def test_two_stored_sessions_say_nothing_of_how_much_sessions_differ() -> None:
+    assert spread_of(TTFT_P50, [baseline(40, 60)]) == spread_of(TTFT_P50, []) == 0.0
 
 
 def test_the_words_have_the_change_its_interval_and_what_is_allowed() -> None:

@@ -15,6 +15,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
     monkeypatch.setattr(cores, "allowed", lambda: tuple(range(8)))
+    monkeypatch.setattr(cores, "quota", lambda: None)
     monkeypatch.setattr(gpus, "PCI", tmp_path)
 
     def with_gpus(*products: str, limits: tuple[int, ...] = ()) -> None:

@@ -89,6 +89,27 @@ def test_a_node_says_what_it_is_and_the_digest_is_of_the_code() -> None:
     assert told.differences(told) == ()
 
 
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(RuntimeError("gcs is gone\nand more"), OptionError), (KeyboardInterrupt(), KeyboardInterrupt)],
+)
+def test_a_cluster_that_fails_while_it_is_asked_is_let_go_of(error: BaseException, raised: Any) -> None:
+    found = object.__new__(cluster.Cluster)
+    closed: list[int] = []
+    found.close = lambda: closed.append(1)  # type: ignore[method-assign]
+    with pytest.raises(raised) as told, found.closed_on_failure():
+        raise error
+    assert closed == [1]
+    assert str(told.value) in ("", "--perf-cluster: the cluster cannot be used: gcs is gone")
+
+
+def test_a_password_in_an_address_is_not_printed() -> None:
+    with pytest.raises(OptionError, match="nobody listens at") as found:
+        cluster._check_listening("ray://ci:geheim@127.0.0.1:1")
+    assert "ray://ci:***@127.0.0.1:1" in str(found.value)
+    assert "geheim" not in str(found.value)
+
+
 def test_of_what_ray_says_the_line_that_tells_is_kept() -> None:
     assert first_line(RuntimeError("one\ntwo\n")) == "one"
     assert first_line(RuntimeError("failed:\n\nTraceback\nValueError: no\n")) == "failed: ValueError: no"

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from perfsuite.fleet.cores import shares
+import pytest
+
+from perfsuite.fleet.cores import quota, shares
 
 
 def system(folder: Path, siblings: dict[int, str], nodes: dict[int, str]) -> Path:
@@ -48,3 +50,36 @@ def test_cores_that_this_process_may_not_use_are_nobodys(tmp_path: Path) -> None
 
 def test_with_fewer_cores_than_shares_nobody_has_any(tmp_path: Path) -> None:
     assert shares([None, None], (0,), tmp_path) == ((), ())
+
+
+def test_shares_have_no_more_cores_than_the_control_group_may_keep_busy(tmp_path: Path) -> None:
+    """Else one that compiles on all of its cores holds its neighbours back, though they have cores of their own."""
+    there = system(tmp_path, {}, {0: "0-31", 1: "32-63"})
+    assert shares([0, 1], range(64), there, most=16) == (tuple(range(8)), tuple(range(32, 40)))
+    assert shares([0, 1], range(64), there, most=1) == ((0,), (32,))
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"cpu.max": "3250000 100000\n"}, 32),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu.cfs_quota_us": "800000\n", "cpu.cfs_period_us": "100000\n"}, 8),
+        ({"cpu.cfs_quota_us": "-1\n", "cpu.cfs_period_us": "100000\n"}, None),
+        ({}, None),
+    ],
+)
+def test_a_control_group_says_how_many_processors_it_may_keep_busy(
+    tmp_path: Path, files: dict[str, str], found: int | None
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert quota([tmp_path / "nowhere", tmp_path]) == found
+
+
+def test_of_two_control_groups_the_narrower_counts(tmp_path: Path) -> None:
+    for name, text in (("own", "400000 100000"), ("container", "200000 100000")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cpu.max").write_text(text)
+    assert quota([tmp_path / "own", tmp_path / "container"]) == 2

@@ -24,6 +24,13 @@ def test_all_are_those_that_cuda_may_see_in_its_order(host, monkeypatch) -> None
     assert (second.gpus, second.variables["CUDA_VISIBLE_DEVICES"]) == (("GPU-0",), "GPU-0")
 
 
+def test_a_session_gets_the_gpu_that_was_looked_at_whatever_order_cuda_is_told_to_count_in(host, monkeypatch) -> None:
+    host(H200, H200)
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    _, second = seats("all")
+    assert (second.gpus, second.variables["CUDA_DEVICE_ORDER"]) == (("GPU-1",), "PCI_BUS_ID")
+
+
 def test_a_session_that_needs_two_gpus_gets_two(host) -> None:
     host(H200, H200, H200, H200)
     first, second = seats("all", gpus_each=2)

@@ -1,0 +1,125 @@
+"""What a run with several devices does with its baselines: how much neighbours may change, what is cut."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from perfsuite.core.baseline import Baseline
+from perfsuite.core.matrix import Cell
+from perfsuite.core.metrics import Metric, Statistic
+from perfsuite.core.options import GateOptions, Options
+from perfsuite.core.recording import Recording
+from perfsuite.fleet.place import Seat
+from perfsuite.measure.session import SessionJob
+from perfsuite.plugin.bench import Bench
+from perfsuite.plugin.fleet import Fleet
+from perfsuite.plugin.fleet_settings import FleetSettings
+from perfsuite.plugin.selection import Ask
+from perfsuite.plugin.sessions import one_each
+from perfsuite.plugin.shelf import Shelf
+from tests.builders import make_baseline, make_cell, make_environment, make_recording
+
+CELLS = [make_cell(prompt=length) for length in (10, 20, 30, 40)]
+TTFT = Metric(series="ttft", statistic=Statistic.P50)
+TOLERANCES = {TTFT: 0.04}
+
+
+def fleet(folder: Path, past: Any = lambda _: None, **options: Any) -> Fleet:
+    """A run on two H200."""
+    seats = tuple(Seat(name=f"cuda:{index}", product="NVIDIA H200", gpus=()) for index in range(2))
+    settings: Any = SimpleNamespace(fleet=FleetSettings(seats=seats), root=folder, options=Options(**options))
+    display: Any = SimpleNamespace(said=lambda _: None)
+    return Fleet(settings, display, past, TOLERANCES)
+
+
+def noisy(device: str) -> Baseline:
+    """Its sessions differ by 20 %."""
+    levels = enumerate((40, 48, 57.6, 48))
+    environment = make_environment(device)
+    return make_baseline(
+        *(make_recording(session=i, ttft_ms=ms, noise=0.001, seed=i, environment=environment) for i, ms in levels)
+    )
+
+
+@pytest.mark.parametrize(
+    ("device", "options", "allowed"),
+    [
+        ("NVIDIA H200", {}, 0.0744),
+        ("2 x NVIDIA H200", {}, 0.0744),
+        ("NVIDIA H200 NVL", {}, 0.01),
+        ("NVIDIA H200", {"save_baseline": True}, 0.01),
+    ],
+)
+def test_how_much_sessions_of_this_product_differ_counts_where_they_are_judged(
+    device: str, options: dict[str, Any], allowed: float, tmp_path: Path
+) -> None:
+    found = fleet(tmp_path, lambda _: noisy(device), **options)._harmless(CELLS)
+    assert found == {"ttft": pytest.approx(allowed, rel=0.02)}
+
+
+def test_neighbours_may_change_what_the_strictest_test_lets_them(tmp_path: Path) -> None:
+    """A quarter of what a marker asks for, where that is less than the run's own tolerance."""
+
+    def ask(**tolerances: float) -> Ask:
+        named = {Metric(series=name, statistic=Statistic.P50): value for name, value in tolerances.items()}
+        return Ask(cell=CELLS[0], tolerances=tuple(named.items()))
+
+    options = Options(gate=GateOptions(tolerances=TOLERANCES))
+    bench = Bench(Shelf(tmp_path), options, (), lambda _: ())
+    assert bench.strictest == TOLERANCES
+    bench.gated = (ask(ttft=0.05), ask(ttft=0.02, tpot=0.1))
+    assert bench.strictest == {TTFT: 0.02, Metric(series="tpot", statistic=Statistic.P50): 0.1}
+
+
+class Owner:
+    """Nothing was measured in this run yet."""
+
+    def count(self, cell: Cell) -> int:
+        return 0
+
+    def of(self, cell: Cell) -> tuple[Recording, ...]:
+        return ()
+
+    def is_open(self, cell: Cell) -> bool:
+        return True
+
+    def job(self, cells: Sequence[Cell], session: int) -> SessionJob:
+        return SessionJob(reference="x:Y", cells=tuple(cells), session=session, measure=Options().measure)
+
+
+def test_trials_are_no_part_of_the_first_pass_by_which_a_run_is_limited(tmp_path: Path) -> None:
+    made, owner = fleet(tmp_path), Owner()
+    times = iter([5, 65, 100, 101])
+    made._clock = SimpleNamespace(now_ns=lambda: next(times))  # type: ignore[assignment]
+    made._isolation = SimpleNamespace(may_share=lambda *_: True)  # type: ignore[assignment]
+    keeper: Any = owner
+    assert all(made._may_share(cells, keeper) for cells in (CELLS[:1], CELLS[1:]))
+    assert made.trials_ns == 61
+
+
+@pytest.mark.parametrize(("options", "sizes"), [({}, [2, 2]), ({"save_baseline": True}, [4])])
+def test_the_cells_of_one_strategy_are_shared_out_unless_they_become_a_baseline(
+    options: dict[str, Any], sizes: list[int], tmp_path: Path
+) -> None:
+    owner: Any = Owner()
+    chains = fleet(tmp_path, **options)._courses([CELLS], one_each, owner, 2)
+    assert [len(next(chain).job.cells) for chain in chains] == sizes
+
+
+def test_what_is_stored_tells_which_strategy_all_others_would_wait_for(tmp_path: Path) -> None:
+    """Four cells of eager take a minute each, that of jit a second: eager is cut though no place would stay empty."""
+    seconds = {"eager": 60, "jit": 1}
+
+    def past(cell: Cell) -> Baseline:
+        return make_baseline(make_recording(cell, n=1, decode=0, ttft_ms=1000 * seconds[cell.strategy]))
+
+    owner: Any = Owner()
+    chains = fleet(tmp_path, past)._courses([CELLS, [make_cell("jit")]], one_each, owner, 2)
+    assert [next(chain).job.cells for chain in chains] == [
+        tuple(CELLS[::2]),
+        tuple(CELLS[1::2]),
+        (make_cell("jit"),),
+    ]
