@@ -1,7 +1,7 @@
 """Owns what checking the tokens of an open strategy found, as it is kept beside what was measured."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from perfsuite.core.codec import ADDED_LATER
 
@@ -38,12 +38,8 @@ class SamplingCheck:
 
 
 def joined(checks: Iterable[SamplingCheck]) -> SamplingCheck:
-    """Several checks of one strategy as one: what any of them excluded is excluded, what any found is found.
-
-    Left out is what each that looked left out; not checked is what none looked at.
-    """
+    """Several parts of a check as one: what any of them excluded is excluded, what any found, or left out, counts."""
     every = tuple(checks)
-    looked = [check for check in every if not check.not_checked]
     told = tuple(dict.fromkeys(name for check in every for name in check.told))
     excluded = frozenset(name for check in every for name in check.excluded)
     return SamplingCheck(
@@ -51,9 +47,18 @@ def joined(checks: Iterable[SamplingCheck]) -> SamplingCheck:
         problems=tuple(dict.fromkeys(problem for check in every for problem in check.problems)),
         told=told,
         open=tuple(name for name in told if name not in excluded),
-        not_checked=None if looked else next((check.not_checked for check in every), None),
+        not_checked=next((check.not_checked for check in every if check.not_checked), None),
         passage=next((check.passage for check in every if check.passage), None),
-        left_out=tuple(
-            part for part in (looked[0].left_out if looked else ()) if all(part in c.left_out for c in looked)
-        ),
+        left_out=tuple(dict.fromkeys(part for check in every for part in check.left_out)),
     )
+
+
+def repeated(checks: Iterable[SamplingCheck]) -> SamplingCheck:
+    """The same check made by several sessions as one.
+
+    Left out is what each that looked left out; not checked is what none looked at.
+    """
+    every = tuple(checks)
+    looked = [check for check in every if not check.not_checked]
+    left_out = tuple(part for part in joined(looked).left_out if all(part in check.left_out for check in looked))
+    return replace(joined(looked or every), left_out=left_out)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from perfsuite.core.recording import Recording
-from perfsuite.core.sampling_check import SamplingCheck, joined
+from perfsuite.core.sampling_check import SamplingCheck, repeated
 from perfsuite.report.layout import Line
 
 NAMED = 2
@@ -19,7 +19,7 @@ def sampling(recordings: Iterable[Recording]) -> Iterator[Line]:
             checks.setdefault(arm, {}).setdefault(recording.session, {})[recording.sampling] = None
     for arm, sessions in checks.items():
         checks_made = [check for session in sessions.values() for check in session]
-        found = joined(checks_made)
+        found = repeated(checks_made)
         words = f"{_words(found)}{'' if found.not_checked else _unlooked(checks_made)}"
         yield Line(f"sampling of {arm}: {words}", "yellow" if found.not_checked or found.problems else "plain")
 

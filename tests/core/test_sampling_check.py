@@ -1,6 +1,6 @@
 """Several checks of one strategy count as one."""
 
-from perfsuite.core.sampling_check import SamplingCheck, joined
+from perfsuite.core.sampling_check import SamplingCheck, joined, repeated
 
 
 def test_what_one_check_excludes_is_excluded_and_what_one_finds_is_found() -> None:
@@ -11,16 +11,23 @@ def test_what_one_check_excludes_is_excluded_and_what_one_finds_is_found() -> No
             SamplingCheck(not_checked="no logits"),
         )
     )
-    assert found == SamplingCheck(draws=15, told=("a", "b", "c"), open=("b",), problems=("support",))
+    assert found == SamplingCheck(
+        draws=15, told=("a", "b", "c"), open=("b",), problems=("support",), not_checked="no logits"
+    )
 
 
-def test_what_one_check_had_time_for_is_not_left_out_and_nothing_is_checked_if_none_looked() -> None:
+def test_what_a_part_left_out_is_left_out() -> None:
+    found = joined((SamplingCheck(draws=9, left_out=("answers",)), SamplingCheck(draws=2)))
+    assert found.left_out == ("answers",)
+
+
+def test_what_one_session_had_time_for_is_not_left_out_and_nothing_is_checked_if_none_looked() -> None:
     quick = SamplingCheck(draws=2, left_out=("answers", "first tokens"))
     unlooked = SamplingCheck(not_checked="no logits")
-    assert joined((SamplingCheck(draws=9, left_out=("answers",)), quick, unlooked)).left_out == ("answers",)
-    assert joined((SamplingCheck(draws=9), quick)).left_out == ()
-    assert joined((unlooked, SamplingCheck(not_checked="no time"))) == unlooked
+    assert repeated((SamplingCheck(draws=9, left_out=("answers",)), quick, unlooked)).left_out == ("answers",)
+    assert repeated((SamplingCheck(draws=9), quick)).left_out == ()
+    assert repeated((unlooked, SamplingCheck(not_checked="no time"))) == unlooked
 
 
 def test_nothing_joined_is_nothing_found() -> None:
-    assert joined(()) == SamplingCheck()
+    assert joined(()) == repeated(()) == SamplingCheck()
