@@ -53,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     options = _options(arguments)
     before, after = source_at(arguments.before), source_at(arguments.after, arguments.device)
     measured = _chosen(after.recordings(), arguments)
-    commands = offered(commands_of(after.documents) if isinstance(after, Files) else {})
+    known = commands_of(after.documents) if isinstance(after, Files) else {}
+    commands = offered(known, arguments.tolerance)
     judgements = judge(before, measured, options, commands)
     write(verdicts(judgements, commands))
     write(_left_out(before, measured))

@@ -8,11 +8,21 @@ from perfsuite.core.options import Options
 from perfsuite.core.workload import ModelSpec, SamplingParams
 from perfsuite.report.verdicts import Commands
 
+TOLERANCE = "--perf-tolerance"
 
-def offered(known: Mapping[str, tuple[str, str]]) -> Commands:
-    """Commands for cells, `known` by their ids from a report; those that it does not know are built."""
+
+def offered(known: Mapping[str, tuple[str, str]], tolerance: str | None = None) -> Commands:
+    """Commands for cells, `known` by their ids from a report; those that it does not know are built.
+
+    Whoever judges by tolerances of his own gives them, '' for the usual ones, and they measure a cell again by them.
+    """
+
+    def reproduce(cell: Cell) -> str:
+        command = known.get(cell.id, ("", ""))[0] or measure(cell)
+        return command if tolerance is None else _judged_by(tolerance, command)
+
     return Commands(
-        reproduce=lambda cell: known.get(cell.id, ("", ""))[0] or measure(cell),
+        reproduce=reproduce,
         save=lambda cell: known.get(cell.id, ("", ""))[1] or save(cell),
         save_all="pytest --save-baseline",
     )
@@ -26,6 +36,15 @@ def measure(cell: Cell) -> str:
 def save(cell: Cell) -> str:
     """Record this cell's baseline."""
     return shlex.join(["pytest", "--save-baseline", *_options(cell), "-k", f"[{cell.id}"])
+
+
+def _judged_by(tolerance: str, command: str) -> str:
+    """The command with these tolerances in place of its own."""
+    arguments = shlex.split(command)
+    while TOLERANCE in arguments:
+        del arguments[(place := arguments.index(TOLERANCE)) : place + 2]
+    kept = [argument for argument in arguments if not argument.startswith(f"{TOLERANCE}=")]
+    return shlex.join([*kept, *((TOLERANCE, tolerance) if tolerance else ())])
 
 
 def _options(cell: Cell) -> list[str]:

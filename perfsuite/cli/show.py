@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from perfsuite.cli.compare import exit_code
 from perfsuite.cli.documents import Document, read_document
 from perfsuite.cli.measuring import offered
-from perfsuite.cli.sources import Files, commands_of, device_of, documents_in
+from perfsuite.cli.sources import Files, commands_of, device_of, documents_in, stored_in
 from perfsuite.cli.terminal import write
 from perfsuite.core.baseline import Baseline
 from perfsuite.core.errors import OptionError
@@ -56,7 +56,8 @@ def _found(arguments: argparse.Namespace) -> tuple[str, tuple[Document, ...]]:
     if path.is_file():
         return str(path), (read_document(path),)
     if path.is_dir():
-        return str(path), documents_in(path)
+        stored = stored_in(path, arguments.device)
+        return str(path), documents_in(path) if stored is None else tuple(map(read_document, stored.files()))
     if path.suffix == ".json":
         raise OptionError(f"{path}: there is no such file")
     return arguments.what, _stored(arguments)

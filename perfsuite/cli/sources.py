@@ -37,6 +37,11 @@ class Stored:
     store: BaselineStore
     device: str | None = None
 
+    def files(self) -> Sequence[Path]:
+        """The files of all its cells on its device; OptionError if that is not known."""
+        device = device_of(self.store, self.device)
+        return self.store.files(device, self.store.cells(device))
+
     def recordings(self) -> Mapping[Cell, tuple[Recording, ...]]:
         device = device_of(self.store, self.device)
         return {baseline.cell: baseline.recordings for baseline in self.store.load_all(device)}
@@ -84,11 +89,16 @@ def source_at(path: Path, device: str | None = None) -> Source:
         raise OptionError(f"{path}: there is no such file or folder")
     if path.is_file():
         return Files(documents=(read_document(path),))
-    if any(path.glob("*/*/*/*.json")):
-        return Stored(store=BaselineStore(path), device=device)
-    if any(path.glob("*/*/*.json")):
-        return Stored(store=BaselineStore(path.parent), device=path.name)
-    return Files(documents=documents_in(path))
+    return stored_in(path, device) or Files(documents=documents_in(path))
+
+
+def stored_in(folder: Path, device: str | None = None) -> Stored | None:
+    """The baselines of a folder of them, or of a device's folder in one; `None` if it is neither."""
+    if any(folder.glob("*/*/*/*.json")):
+        return Stored(store=BaselineStore(folder), device=device)
+    if any(folder.glob("*/*/*.json")):
+        return Stored(store=BaselineStore(folder.parent), device=folder.name)
+    return None
 
 
 def documents_in(folder: Path) -> tuple[Document, ...]:

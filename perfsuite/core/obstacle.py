@@ -30,14 +30,14 @@ def obstacle_to(
         return Obstacle(outcome=Outcome.INVALID, reason="no session was measured", remedy="measure again")
     for recording in recordings:
         for problem in problems(recording):
-            reason = f"session {recording.session}: {problem}"
+            reason = f"session {recording.session + 1}: {problem}"
             return Obstacle(outcome=Outcome.INVALID, reason=reason, remedy="mend the cause and measure again")
     if baseline is None:
         reason = f"no baseline for {recordings[0].environment.device!r}"
         return Obstacle(outcome=Outcome.NO_BASELINE, reason=reason, remedy=f"record one with: {save_command}")
     for recording in baseline.recordings:
         for problem in unsavable(recording):
-            reason = f"baseline session {recording.session}: {problem}"
+            reason = f"baseline session {recording.session + 1}: {problem}"
             return Obstacle(outcome=Outcome.INVALID, reason=reason, remedy=f"record it again with: {save_command}")
     return _incomparable(baseline, recordings, options.ignored_environment, save_command) or _other_clock(
         baseline, recordings, save_command

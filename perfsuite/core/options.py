@@ -135,13 +135,20 @@ def _amounts(text: str, where: str) -> dict[str, float]:
         name, equals, amount = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise OptionError(f"{where}: {part.strip()!r} has no '='; write METRIC=PERCENT, for example 'ttft.p50=5%'")
-        key = name if name in RESOURCES else parse_metric(name, where=where).key
+        key = name if name in RESOURCES else _metric(name, where).key
         if key in result:
             raise OptionError(f"{where}: {key!r} is given twice")
         result[key] = 0.0 if amount == "off" else parse_percent(amount, where=f"{where} ({key})")
         if result[key] > 1:
             raise OptionError(f"{where} ({key}): {amount!r} is not allowed; it must be 100% or less")
     return result
+
+
+def _metric(name: str, where: str) -> Metric:
+    try:
+        return parse_metric(name, where=where)
+    except OptionError as error:
+        raise OptionError(f"{error}, or {', '.join(RESOURCES)}") from error
 
 
 def parse_timeouts(text: str, *, where: str) -> tuple[int, dict[str, int]]:

@@ -63,7 +63,8 @@ def doubt(contrast: Contrast, rule: Rule) -> str:
         return f"{change} is below the tolerance, but {slow} beyond the tail's limit are surely more than {usual}"
     counts = f"{contrast.k} vs {contrast.m} sessions of sd {_percent(contrast.spread.sd)}"
     if contrast.theta - contrast.alarm_reach(rule) <= 0:
-        return f"{change} is neither surely below the tolerance nor surely a change ({counts})"
+        unsure = "neither surely below the tolerance nor, as rare as false alarms have to be, surely a change"
+        return f"{change} is {unsure} ({counts})"
     if contrast.agreeing < AGREEING_SESSIONS:
         half = _percent(math.expm1(rule.limit / 2))
         agreeing = f"{AGREEING_SESSIONS} candidate sessions worse by {half} are needed"

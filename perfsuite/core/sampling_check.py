@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from perfsuite.core.codec import ADDED_LATER
+from perfsuite.core.workload import SamplingParams, Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,16 @@ class SamplingCheck:
     @property
     def excluded(self) -> frozenset[str]:
         return frozenset(self.told) - frozenset(self.open)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there was something to look at, and time for all of it."""
+        return not (self.not_checked or self.left_out)
+
+
+def drawn_alike(workload: Workload) -> tuple[SamplingParams, int]:
+    """What workloads must have in common for one check to be theirs all: the parameters and the batch size."""
+    return workload.sampling, workload.batch_size
 
 
 def joined(checks: Iterable[SamplingCheck]) -> SamplingCheck:

@@ -123,7 +123,7 @@ def _obstacle(evidence: Evidence, old_label: str, options: GateOptions) -> tuple
         return Outcome.INVALID, "no session was measured", "measure again"
     for session in evidence.changed:
         for problem in problems(session.new):
-            return Outcome.INVALID, f"session {session.new.session}: {problem}", "mend the cause and measure again"
+            return Outcome.INVALID, f"session {session.new.session + 1}: {problem}", "mend the cause and measure again"
     for session in (*evidence.changed, *evidence.same):
         for recording in {id(side): side for side in (session.old, session.new)}.values():
             for problem in problems(recording):

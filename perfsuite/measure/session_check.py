@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from perfsuite.core.matrix import Cell
-from perfsuite.core.sampling_check import Passage, SamplingCheck
+from perfsuite.core.sampling_check import Passage, SamplingCheck, drawn_alike
 from perfsuite.core.workload import SamplingParams
 from perfsuite.measure.allowance import Allowance
 from perfsuite.measure.clock import Clock
@@ -18,7 +18,7 @@ from perfsuite.measure.strategy import Strategy
 
 CHECK_NS = 20 * 10**9
 """How long all checks of a session may take, the first pass of each, which may have to be compiled, left aside."""
-AGAIN_NS = 4 * 10**9
+CHECK_AGAIN_NS = 4 * 10**9
 """The same where an earlier session of the run has been checked: enough to see that this one still draws as it did."""
 
 Report = Callable[[Progress], None]
@@ -34,7 +34,7 @@ def check_session(
     """
     first_of: dict[tuple[SamplingParams, int], tuple[int, Cell]] = {}
     for index, cell in sorted(enumerate(cells), key=lambda numbered: numbered[1].workload.prompt_tokens):
-        first_of.setdefault(_kind(cell), (index, cell))
+        first_of.setdefault(drawn_alike(cell.workload), (index, cell))
     checks: dict[tuple[SamplingParams, int], SamplingCheck] = {}
     left_ns = float(time_ns)
     for kind, (index, cell) in first_of.items():
@@ -44,16 +44,12 @@ def check_session(
     kind, (index, cell) = next(iter(first_of.items()))
     report(Progress(stage="sampling", cell=index))
     checks[kind] = replace(checks[kind], passage=_passage(strategy, cell, clock))
-    return {cell: checks[_kind(cell)] for cell in cells}
+    return {cell: checks[drawn_alike(cell.workload)] for cell in cells}
 
 
 def unchecked(cells: tuple[Cell, ...], why: str) -> dict[Cell, SamplingCheck]:
     """The same for a strategy that can be asked nothing any more."""
     return dict.fromkeys(cells, SamplingCheck(not_checked=why))
-
-
-def _kind(cell: Cell) -> tuple[SamplingParams, int]:
-    return cell.workload.sampling, cell.workload.batch_size
 
 
 def _check(strategy: Strategy, cell: Cell, allowance: Allowance, on_request: Callable[[], None]) -> SamplingCheck:

@@ -28,7 +28,7 @@ from perfsuite.measure.family import MARK, end_marked
 from perfsuite.measure.fault import device_fault
 from perfsuite.measure.recorder import Recorder, one_line
 from perfsuite.measure.session import Event, Progress, SessionJob
-from perfsuite.measure.session_check import AGAIN_NS, CHECK_NS, check_session, unchecked
+from perfsuite.measure.session_check import CHECK_AGAIN_NS, CHECK_NS, check_session, unchecked
 from perfsuite.measure.strategy import (
     Ability,
     ScriptsTime,
@@ -165,7 +165,7 @@ def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit, turns: T
 def _checks(strategy: Strategy, job: SessionJob, clock: Clock, emit: Emit) -> dict[Cell, SamplingCheck]:
     if not job.is_checked:
         return unchecked(job.cells, "another session of this run checks it")
-    time_ns = AGAIN_NS if job.was_checked else CHECK_NS
+    time_ns = CHECK_AGAIN_NS if job.was_checked else CHECK_NS
     return check_session(strategy, job.cells, clock, lambda progress: emit(Event(progress=progress)), time_ns=time_ns)
 
 

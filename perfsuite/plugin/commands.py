@@ -20,8 +20,8 @@ _SWITCHES = (
 )
 _REPORTS = ("--perf-json", "--perf-html", "--perf-openmetrics", "--junitxml", "--junit-xml")
 _WITH_VALUE = ("-k", "--perf-shard", *_REPORTS)
-_OF_ONE_RUN = ("--perf-inject-slowdown", "--perf-against", "--perf-confirm-against", "--perf-arms")
-"""What a baseline is saved without."""
+_OF_ONE_RUN = ("--perf-inject-slowdown", "--perf-against", "--perf-confirm-against", "--perf-arms", "--perf-sessions")
+"""What a baseline is saved without: how many sessions were enough to judge says nothing of how many it needs."""
 
 
 def reproduce(argv: Sequence[str], cell: Cell) -> str:
@@ -30,7 +30,7 @@ def reproduce(argv: Sequence[str], cell: Cell) -> str:
 
 
 def save(argv: Sequence[str], cell: Cell) -> str:
-    """Record this cell's baseline, without any slowdown that this run injected."""
+    """Record this cell's baseline, without what was asked of this run alone."""
     kept = _kept(argv, (*_WITH_VALUE, *_OF_ONE_RUN))
     return shlex.join(["pytest", "--save-baseline", *kept, "-k", f"[{cell.id}"])
 

@@ -159,9 +159,8 @@ class Sessions:
         )
 
     def _was_checked(self, cell: Cell) -> bool:
-        """Whether a session of this run has looked at what it draws."""
-        checks = (recording.sampling for recording in self.of(cell))
-        return any(check is not None and not check.not_checked for check in checks)
+        """Whether a session of this run has looked at all of what it draws."""
+        return any(recording.sampling is not None and recording.sampling.is_complete for recording in self.of(cell))
 
     def began(self, job: SessionJob, place: str) -> None:
         self._display.session_began(job, place)

@@ -22,11 +22,11 @@ from perfsuite.report.rows import pooled
 from perfsuite.report.run import Run
 from perfsuite.report.twin import Row
 
-SCHEMA = 7
-"""Number of the report's layout; report.schema.json describes it. 6 lacked `shard`, in cells `gates`, `save` and
-`stored`; 5 `command`, `environments` and `unavailable`, in cells `baseline`, `problems`, `reproduce`, `throughput`,
-`goodput` and `twin`, and the times of requests in samples; 4 `used` and `findings` in cells and `monitoring` in
-recordings, 3 `drifts` in cells, 2 `roofline` in cells and recordings."""
+SCHEMA = 8
+"""Number of the layout; report.schema.json describes it. 7 lacked `twin_sessions` in `options.gate`, 6 `shard`,
+in cells `gates`, `save` and `stored`; 5 `command`, `environments` and `unavailable`, in cells `baseline`, `problems`,
+`reproduce`, `throughput`, `goodput` and `twin`, and the times of requests in samples; 4 `used` and `findings` in cells
+and `monitoring` in recordings, 3 `drifts` in cells, 2 `roofline` in cells and recordings."""
 
 
 def document(

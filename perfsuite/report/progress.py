@@ -15,7 +15,7 @@ BETWEEN = " | "
 
 def title(job: SessionJob, place: str = "") -> str:
     """'perf eager/tiny session 2, 9 cells', and ' on cuda:1' where there are several places."""
-    return f"{_arm(job)} session {job.session + 1}, {len(job.cells)} cells{_on(place)}"
+    return f"{_arm(job)} session {job.session + 1}, {counted(len(job.cells), 'cell')}{_on(place)}"
 
 
 def progress_line(

@@ -1,26 +1,31 @@
 """Owns what is said of sampling: what was checked and found in order, what stayed open, what was not checked."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from perfsuite.core.recording import Recording
-from perfsuite.core.sampling_check import SamplingCheck, repeated
+from perfsuite.core.sampling_check import SamplingCheck, drawn_alike, joined, repeated
+from perfsuite.core.workload import SamplingParams
+from perfsuite.report.headings import counted
 from perfsuite.report.layout import Line
 
 NAMED = 2
 """How many open misreadings a line names."""
 
+Looks = dict[tuple[SamplingParams, int], dict[tuple[int, SamplingCheck], None]]
+"""The checks of a strategy on a model, each with its session, by what is drawn alike."""
+
 
 def sampling(recordings: Iterable[Recording]) -> Iterator[Line]:
     """A line for each strategy on a model; what is wrong is said by the verdicts, which are invalid then."""
-    checks: dict[str, dict[int, dict[SamplingCheck, None]]] = {}
+    arms: dict[str, Looks] = {}
     for recording in recordings:
         if recording.sampling is not None:
             arm = f"{recording.cell.strategy.rsplit(':', 1)[-1]}/{recording.cell.model.slug}"
-            checks.setdefault(arm, {}).setdefault(recording.session, {})[recording.sampling] = None
-    for arm, sessions in checks.items():
-        checks_made = [check for session in sessions.values() for check in session]
-        found = repeated(checks_made)
-        words = f"{_words(found)}{'' if found.not_checked else _unlooked(checks_made)}"
+            looks = arms.setdefault(arm, {}).setdefault(drawn_alike(recording.cell.workload), {})
+            looks[recording.session, recording.sampling] = None
+    for arm, kinds in arms.items():
+        found = joined(repeated(check for _, check in looks) for looks in kinds.values())
+        words = f"{_words(found)}{'' if found.not_checked else _unlooked(kinds)}"
         yield Line(f"sampling of {arm}: {words}", "yellow" if found.not_checked or found.problems else "plain")
 
 
@@ -32,15 +37,16 @@ def _words(found: SamplingCheck) -> str:
     return f"{found.draws} draws are what the parameters ask for{_ruled_out(found)}{_left_out(found)}"
 
 
-def _unlooked(checks: Sequence[SamplingCheck]) -> str:
+def _unlooked(kinds: Looks) -> str:
     """How many of several checks looked at nothing, and why the first of them did not."""
+    checks = [check for looks in kinds.values() for _, check in looks]
     reasons = [check.not_checked for check in checks if check.not_checked]
     return f"; {len(reasons)} of {len(checks)} checks looked at nothing: {reasons[0]}" if reasons else ""
 
 
 def _ruled_out(found: SamplingCheck) -> str:
     if not found.open:
-        return f", {len(found.told)} known mistakes are ruled out" if found.told or not found.left_out else ""
+        return f", {counted(len(found.told), 'known mistake')} ruled out" if found.told or not found.left_out else ""
     named = ", ".join(found.open[:NAMED]) + (", …" if len(found.open) > NAMED else "")
     return f", too few to rule out {len(found.open)} of {len(found.told)} known mistakes ({named})"
 

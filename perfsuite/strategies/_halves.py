@@ -26,7 +26,7 @@ def halve_deep_products(traced: GraphModule) -> int:
 
     `traced` is what Dynamo hands to a backend: its nodes carry example values, in which a prompt's length is a symbol.
     """
-    deep = [node for node in traced.graph.nodes if str(node.target).startswith(_PRODUCT) and _is_worth_it(*node.args)]
+    deep = [node for node in traced.graph.nodes if str(node.target).startswith(_PRODUCT) and _can_be_halved(*node.args)]
     for node in deep:
         with traced.graph.inserting_before(node):
             halves = traced.graph.call_function(torch.ops.perfsuite.halved_linear.default, node.args[:2])
@@ -37,7 +37,7 @@ def halve_deep_products(traced: GraphModule) -> int:
     return len(deep)
 
 
-def _is_worth_it(states: Any, weight: Any, _: Any, is_biased: Any) -> bool:
+def _can_be_halved(states: Any, weight: Any, _: Any, is_biased: Any) -> bool:
     rows, matrix = (_value(each) for each in (states, weight))
     if is_biased or rows is None or matrix is None or rows.dim() != 3 or isinstance(rows.shape[1], int):
         return False

@@ -1,6 +1,6 @@
 """Owns what the strategies over a static cache share: opening, getting passes ready, and the account of it.
 
-It must not know whether a pass is compiled, captured, both, or neither.
+It must not know whether a pass is compiled, and of graphs only that they are let go of.
 """
 
 from abc import abstractmethod

@@ -15,7 +15,7 @@ CALLS = 12
 """Calls a round of each way, over matrices that do not fit the cache together."""
 WORTH = 0.98
 """The second way is taken if it needs at most this part of the first one's time."""
-_AHEAD = 500_000  # cycles for which the device is kept busy meanwhile, so that the host is not what is timed
+_AHEAD = 2_000_000  # cycles, a millisecond: the device is busy while a host launches up to 36 kernels, some 5 us each
 
 
 def is_worth_it(

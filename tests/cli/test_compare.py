@@ -71,6 +71,7 @@ def test_a_regression_is_told_as_in_a_run(compare: Compare, capsys: pytest.Captu
     told = capsys.readouterr().out
     assert "fake/tiny/p10-o4: TTFT P50 regressed " in told
     assert "reproduce: pytest --perf -p perfsuite.plugin --perf-strategy=fake " in told
+    assert "--perf-tolerance ttft.p99=off\n" in told
     assert told.splitlines()[-1] == "perfsuite: 10 gates: 4 passed, 6 regressed"
 
 

@@ -51,6 +51,14 @@ def test_a_stored_cell_is_shown_by_its_id_or_its_file(
     assert "p20" not in told
 
 
+@pytest.mark.parametrize("what", ["baselines", "baselines/scripted"])
+def test_a_folder_of_baselines_shows_all_of_its_cells(
+    what: str, show: Show, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert show(what) == 0
+    assert "2 cells, 16 recordings" in capsys.readouterr().out
+
+
 def test_a_text_shows_every_cell_that_contains_it(show: Show, capsys: pytest.CaptureFixture[str]) -> None:
     assert show("fake/tiny") == 0
     assert "2 cells, 16 recordings" in capsys.readouterr().out

@@ -95,7 +95,7 @@ def test_a_broken_session_makes_every_metric_invalid_and_is_named() -> None:
     broken = replace(sessions(1, first=7)[0], failures=(Failure(stage="worker", message="killed by signal 9"),))
     judgement = judged(BASELINE, (*sessions(2, first=10), broken))
     assert set(outcomes(judgement).values()) == {Outcome.INVALID}
-    assert judgement.verdicts[1].reason == "session 7: stage 'worker' failed: killed by signal 9"
+    assert judgement.verdicts[1].reason == "session 8: stage 'worker' failed: killed by signal 9"
 
 
 def test_a_broken_session_is_invalid_even_without_a_baseline_or_a_sample() -> None:
@@ -111,7 +111,7 @@ def test_a_slowed_candidate_is_judged() -> None:
 def test_a_baseline_that_was_slowed_on_purpose_judges_nothing() -> None:
     judgement = judged(make_baseline(*sessions(5, injected_slowdown=0.1)), sessions(2, first=10))
     assert set(outcomes(judgement).values()) == {Outcome.INVALID}
-    assert judgement.verdicts[0].reason == "baseline session 0: it was slowed by 10 % on purpose (injected slowdown)"
+    assert judgement.verdicts[0].reason == "baseline session 1: it was slowed by 10 % on purpose (injected slowdown)"
 
 
 def test_another_environment_is_incomparable_and_the_remedy_allows_its_keys() -> None:

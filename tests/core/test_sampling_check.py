@@ -29,5 +29,11 @@ def test_what_one_session_had_time_for_is_not_left_out_and_nothing_is_checked_if
     assert repeated((unlooked, SamplingCheck(not_checked="no time"))) == unlooked
 
 
+def test_a_check_is_complete_if_it_looked_at_everything() -> None:
+    assert SamplingCheck(draws=2).is_complete
+    assert not SamplingCheck(draws=2, left_out=("answers",)).is_complete
+    assert not SamplingCheck(not_checked="no logits").is_complete
+
+
 def test_nothing_joined_is_nothing_found() -> None:
     assert joined(()) == repeated(()) == SamplingCheck()

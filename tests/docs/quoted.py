@@ -23,7 +23,11 @@ from tests.builders import make_baseline, make_cell, make_recording, make_verdic
 ROOT = Path(__file__).parents[2]
 REPORTS, README = ROOT / "docs" / "reports.md", ROOT / "README.md"
 FIRST = make_cell(prompt=10, output=16)
-FIRST_ARGV = ("--perf", "--perf-inject-slowdown", "100%", "--perf-prompt-lengths", "10,100")
+FIRST_ARGV = (
+    *("--perf", "--perf-inject-slowdown", "100%", "--pyargs", "perfsuite.suite.test_latency"),
+    *("--perf-prompt-lengths", "10,100", "--perf-output-tokens", "16", "--perf-samples", "60"),
+    *("--perf-tolerance", "ttft.p50=50%,tpot.p50=50%,e2e.p50=50%,ttft.p99=off"),
+)
 FIRST_REGRESSION = {
     "ttft.p50": (1.64, 3.48, 1.124, (0.934, 1.333), 60),
     "tpot.p50": (1.18, 2.54, 1.145, (0.952, 1.357), 10),
@@ -38,7 +42,7 @@ REASON = "3 of 3 candidate sessions are worse by more than 2.5 %"
 def run() -> Run:
     """One cell that got slower and one that did not."""
     calm = replace(make_verdict(Outcome.PASSED), change=0.003, interval=Interval(low=-0.008, high=0.014))
-    judged = {SLOW: make_verdict(reason=REASON), CALM: calm}
+    judged = {SLOW: replace(make_verdict(reason=REASON), candidate_sessions=3), CALM: calm}
     return Run(
         options=Options(),
         recordings={cell: (make_recording(cell, ttft_ms=47.9 if cell is SLOW else 61.3, n=300),) for cell in judged},

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.slow
         ("--perf-tolerance=ttft.p50=150%", "--perf-tolerance (ttft.p50): '150%' is not allowed"),
         ("--perf-allow-mismatch=tork", "--perf-allow-mismatch: 'tork' is not a key; choose from device, model"),
         ("--perf-tolerance=speed.p50=5%", "--perf-tolerance: 'speed.p50' is not a metric"),
+        ("--perf-tolerance=speed=5%", "for example 'ttft.p50', or memory, energy, throughput"),
         ("--perf-prompt-lengths=10,ten", "--perf-prompt-lengths: '10,ten' is not a list of lengths"),
         ("--perf-prompt-lengths=10,10", "--perf-prompt-lengths: '10,10' names a length twice"),
         ("--perf-output-tokens=0", "--perf-output-tokens: 0 is not allowed; it must be 1 or above"),
@@ -338,7 +339,7 @@ def test_a_killed_run_is_resumed_from_its_finished_sessions(project: pytest.Pyte
     )
     assert "--perf-resume: went on with 1 recordings" in resumed.stdout
     assert "perf Quick/tiny" not in resumed.stdout
-    assert "perf Slow/tiny session 1, 1 cells: done" in resumed.stdout
+    assert "perf Slow/tiny session 1, 1 cell: done" in resumed.stdout
 
 
 TWO_STRATEGIES = """

@@ -16,8 +16,8 @@ def test_reproducing_a_cell_keeps_the_options_of_the_run() -> None:
     ]
 
 
-def test_a_baseline_is_recorded_without_the_injected_slowdown() -> None:
-    command = shlex.split(commands.save(ARGV, make_cell()))
+def test_a_baseline_is_recorded_without_the_injected_slowdown_and_with_as_many_sessions_as_it_needs() -> None:
+    command = shlex.split(commands.save((*ARGV, "--perf-sessions=1"), make_cell()))
     assert command == [
         *("pytest", "--save-baseline", "--perf-strategy", "eager,jit", "tests/perf", "-k", "[eager/tiny/p100-o4"),
     ]

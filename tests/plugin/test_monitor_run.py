@@ -36,7 +36,7 @@ def test_a_machine_that_stays_disturbed_makes_the_cell_invalid_with_the_reason(
     result = disturbed(run, project, "Stopped")
     assert result.ret == 1
     result.stdout.fnmatch_lines(
-        ["*/p10-o2: * invalid: session 0: the machine was disturbed: the measured process was *"]
+        ["*/p10-o2: * invalid: session 1: the machine was disturbed: the measured process was *"]
     )
 
 

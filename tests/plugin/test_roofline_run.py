@@ -17,8 +17,8 @@ def test_times_below_the_floor_are_invalid_and_no_record(run: Run) -> None:
     result = run("--perf", "--perf-strategy=tests.scripted:TooFast", *CELL, small=False)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert lines_with(result, "perfsuite: 6 gates: 6 invalid")
-    line = lines_with(result, "invalid: session 0: ")[-1]
-    assert line.partition(" invalid: session 0: ")[2].startswith(
+    line = lines_with(result, "invalid: session 1: ")[-1]
+    assert line.partition(" invalid: session 1: ")[2].startswith(
         "70 of 70 samples faster than the device can be; sample 1 has a TTFT of 5.00 ms, "
         "the floor is 20.0 ms (read bandwidth 1.00 TB/s; with all doubt about that 10.0 ms)"
     )

@@ -136,7 +136,7 @@ def test_nothing_is_measured_for_collect_only(run: Run, project: pytest.Pytester
 
 def test_only_selected_cells_are_measured(run: Run) -> None:
     result = run("--perf", "-k", "p10-o4")
-    result.stdout.fnmatch_lines(["perf fake/tiny session 1, 1 cells: done*"])
+    result.stdout.fnmatch_lines(["perf fake/tiny session 1, 1 cell: done*"])
 
 
 def test_quiet_leaves_the_verdicts(run: Run) -> None:
