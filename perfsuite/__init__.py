@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from perfsuite.core.engine import EngineOptions
     from perfsuite.core.gate import judge
     from perfsuite.core.matrix import Cell
-    from perfsuite.core.noise import Noise, fit_noise
+    from perfsuite.core.noise import Noise
+    from perfsuite.core.noise_fit import fit_noise
     from perfsuite.core.recording import Evidence, Memory
     from perfsuite.core.sample import Chunk, Request
     from perfsuite.core.verdict import Outcome, Verdict
     from perfsuite.core.workload import ModelFacts, ModelSpec, SamplingParams, Workload
-    from perfsuite.measure.strategy import ALL_SAMPLING, Ability, Strategy, opened
+    from perfsuite.measure.opening import opened
+    from perfsuite.measure.strategy import ALL_SAMPLING, Ability, Strategy
     from perfsuite.plugin.compare import CellComparison
     from perfsuite.plugin.facade import CellGate, MeasuredCell
 
@@ -25,12 +27,14 @@ _HOMES = {
     "perfsuite.core.engine": ("EngineOptions",),
     "perfsuite.core.gate": ("judge",),
     "perfsuite.core.matrix": ("Cell",),
-    "perfsuite.core.noise": ("Noise", "fit_noise"),
+    "perfsuite.core.noise": ("Noise",),
+    "perfsuite.core.noise_fit": ("fit_noise",),
     "perfsuite.core.recording": ("Evidence", "Memory"),
     "perfsuite.core.sample": ("Chunk", "Request"),
     "perfsuite.core.verdict": ("Outcome", "Verdict"),
     "perfsuite.core.workload": ("ModelFacts", "ModelSpec", "SamplingParams", "Workload"),
-    "perfsuite.measure.strategy": ("ALL_SAMPLING", "Ability", "Strategy", "opened"),
+    "perfsuite.measure.opening": ("opened",),
+    "perfsuite.measure.strategy": ("ALL_SAMPLING", "Ability", "Strategy"),
     "perfsuite.plugin.compare": ("CellComparison",),
     "perfsuite.plugin.facade": ("CellGate", "MeasuredCell"),
 }

@@ -3,6 +3,7 @@
 python tests/main_job.py [pytest options]
 """
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,13 @@ def require(holds: bool, words: str) -> None:
         sys.exit(f"main job: {words}")
 
 
+def decided(output: str) -> tuple[int, int]:
+    """How many of a run's gates it decided, and how many there were: 'perfsuite: 6 gates: 4 passed, 2 inconclusive'."""
+    found = re.findall(r"^perfsuite: (\d+) gates: (.*)", output, re.MULTILINE)
+    gates, counts = found[-1] if found else ("0", "")
+    return sum(int(count) for count in re.findall(r"(\d+) (?:passed|improved)", counts)), int(gates)
+
+
 def main() -> None:
     options = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
@@ -46,10 +54,11 @@ def main() -> None:
         require(code == 0 and "saved 3 sessions" in output, "saving a baseline failed")
         code, output = pytest("--perf", *small)
         require(code == 0 and "regressed" not in output, "the same code did not stay green")
-        decided = " passed" in output
+        passed, gates = decided(output)
         code, output = pytest("--perf", "--perf-inject-slowdown", "100%", *small)
         require(code == 1 and "regressed" in output, f"a slowdown of 100 % did not turn red; {BUSY}")
-    green = "green" if decided else f"not red (but nothing was decided: {BUSY})"
+    open_ = f", {gates - passed} left open" if gates > passed else ""
+    green = f"green ({passed} of {gates} gates{open_})" if passed else f"not red (but nothing was decided: {BUSY})"
     sys.stdout.write(f"\nmain job: measured, saved, {green} on the same code, red on a slowdown: as it should be\n")
 
 

@@ -20,7 +20,8 @@ from perfsuite.core.sample import Request
 from perfsuite.core.workload import ModelSpec, SamplingParams, Workload
 from perfsuite.measure.clock import HostClock
 from perfsuite.measure.limits import measure_limits
-from perfsuite.measure.strategy import PreparesRequests, create, opened
+from perfsuite.measure.opening import create, opened
+from perfsuite.measure.strategy import PreparesRequests
 from perfsuite.strategies import references
 
 GREEDY = SamplingParams(temperature=0)

@@ -21,9 +21,10 @@ from perfsuite.core.recording import Evidence
 from perfsuite.core.sample import Chunk, Phase, Request
 from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
 from perfsuite.measure.clock import HostClock
+from perfsuite.measure.opening import create
 from perfsuite.measure.prompts import draw_request
 from perfsuite.measure.recorder import Recorder
-from perfsuite.measure.strategy import Ability, Strategy, create
+from perfsuite.measure.strategy import Ability, Strategy
 from perfsuite.strategies import references
 
 BLOCK = 20

@@ -22,8 +22,8 @@ from perfsuite.core.options import MeasureOptions
 from perfsuite.core.sample import Chunk, Phase, Request
 from perfsuite.core.workload import ModelSpec, Workload
 from perfsuite.measure.clock import HostClock
+from perfsuite.measure.opening import opened
 from perfsuite.measure.recorder import Recorder
-from perfsuite.measure.strategy import opened
 from perfsuite.strategies.vllm import VllmStrategy
 
 LENGTHS, OUTPUT_TOKENS = (10, 100, 400), 16

@@ -36,9 +36,9 @@ from perfsuite.core.sample import Phase
 from perfsuite.core.validity import problems
 from perfsuite.core.workload import ModelSpec, Workload
 from perfsuite.measure.launcher import run_session
+from perfsuite.measure.opening import create
 from perfsuite.measure.prompts import draw_request
 from perfsuite.measure.session import Progress, SessionJob
-from perfsuite.measure.strategy import create
 from perfsuite.measure.watch import present, watching
 from perfsuite.strategies import references
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from perfsuite.core.sample import Request
 from perfsuite.core.workload import DEFAULT_SAMPLING, ModelSpec, SamplingParams
-from perfsuite.measure.strategy import Strategy, opened
+from perfsuite.measure.opening import opened
+from perfsuite.measure.strategy import Strategy
 from perfsuite.models.alphabet import BEGIN, END, decode, encode
 from perfsuite.models.load import load
 from perfsuite.strategies.eager import EagerStrategy

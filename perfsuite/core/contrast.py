@@ -5,12 +5,11 @@ Formulas: docs/gate.md, section 4. It knows no words for a reader; those are gat
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
+from perfsuite.core.distributions import hypergeometric_tail, student
 from perfsuite.core.errors import OptionError
 from perfsuite.core.metrics import Direction, Statistic
 from perfsuite.core.noise import Noise, Spread, iteration_variance, moderated, squares_of
@@ -126,27 +125,6 @@ class Contrast:
             marked=self.slow_baseline + self.slow_candidate,
             drawn=self.n * self.k,
         )
-
-
-def student(error: float, freedom: float) -> float:
-    """The t that Student's distribution exceeds with chance `error`."""
-    return -float(special.stdtrit(freedom, error))
-
-
-def hypergeometric_tail(least: int, *, population: int, marked: int, drawn: int) -> float:
-    """The chance of at least `least` marked ones among `drawn` of a population without replacement."""
-    hits = np.arange(max(least, marked + drawn - population), min(marked, drawn) + 1)
-    if least <= max(0, marked + drawn - population):
-        return 1.0
-    logs: FloatArray = (
-        _log_choose(marked, hits) + _log_choose(population - marked, drawn - hits) - _log_choose(population, drawn)
-    )
-    return float(min(1.0, np.exp(logs).sum()))
-
-
-def _log_choose(n: int, k: NDArray[Any] | int) -> FloatArray:
-    logs: FloatArray = special.gammaln(n + 1) - special.gammaln(np.add(k, 1)) - special.gammaln(np.subtract(n + 1, k))
-    return logs
 
 
 def compare(

@@ -13,7 +13,8 @@ from perfsuite.core.gate import judge
 from perfsuite.core.machine import Seen, canary_ranges, matched, seen
 from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import SERIES, Metric
-from perfsuite.core.noise import Noise, fit_noise
+from perfsuite.core.noise import Noise
+from perfsuite.core.noise_fit import fit_noise
 from perfsuite.core.obstacle import obstacle_to
 from perfsuite.core.options import GateOptions
 from perfsuite.core.recording import Recording

@@ -19,7 +19,8 @@ from perfsuite.core.machine import Ranges, canary_ranges
 from perfsuite.core.match import Answer, Gate, Match, Part
 from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import Metric
-from perfsuite.core.noise import Noise, Samples, fit_noise
+from perfsuite.core.noise import Noise, Samples
+from perfsuite.core.noise_fit import fit_noise
 from perfsuite.core.options import GateOptions
 from perfsuite.core.selftest import Gated, Replays, SelfTest, Tally, is_over
 from perfsuite.core.verdict import Outcome

@@ -12,12 +12,14 @@ from types import MappingProxyType
 import numpy as np
 
 from perfsuite.core.attribution import attributed
-from perfsuite.core.contrast import ratio, student
+from perfsuite.core.contrast import ratio
+from perfsuite.core.distributions import student
 from perfsuite.core.gate import judge
 from perfsuite.core.judgement import refuse
 from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import SERIES, Metric
-from perfsuite.core.noise import Noise, fit_noise
+from perfsuite.core.noise import Noise
+from perfsuite.core.noise_fit import fit_noise
 from perfsuite.core.options import GateOptions
 from perfsuite.core.recording import Recording
 from perfsuite.core.resources import judge_resources

@@ -3,10 +3,8 @@
 It knows no engine: a strategy streams chunks, the clock stamps them here.
 """
 
-import gc
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -18,6 +16,7 @@ from perfsuite.measure.arrivals import answer_problem, arrivals, rows_of
 from perfsuite.measure.canary import Canaries, Readings, beside
 from perfsuite.measure.clock import Clock
 from perfsuite.measure.fault import device_fault, loss_told, lost
+from perfsuite.measure.garbage import garbage_collection_paused, long_lived_objects_left_alone
 from perfsuite.measure.prompts import draw_request
 from perfsuite.measure.session import Progress
 from perfsuite.measure.slowdown import slowed
@@ -85,7 +84,7 @@ class Recorder:
             self._begin(take, Progress(stage="warm-up", cell=index))
             self._warm_up(take)
         blocks = -(-max(self._options.samples, self._options.decode_samples) // self._options.block_size)
-        with _long_lived_objects_left_alone():
+        with long_lived_objects_left_alone():
             self._measure_in_turn(takes, order, blocks)
             if self._watcher is not None:
                 self._replace_disturbed(takes, blocks, self._watcher)
@@ -166,7 +165,7 @@ class Recorder:
     def _take_block(self, take: CellTake, block: int, shares: Mapping[Phase, range], before: Readings) -> Readings:
         """The samples with these indices, and the canaries beside them; what was read of those after the block."""
         peaks = self._strategy if isinstance(self._strategy, KnowsPeaks) else None
-        with _garbage_collection_paused():
+        with garbage_collection_paused():
             if peaks:
                 peaks.begin_peak()
             for phase, share in shares.items():
@@ -224,29 +223,6 @@ class Recorder:
 def _share(count: int, block: int, blocks: int) -> range:
     """The indices of `count` samples that fall into this block when they are spread evenly over all."""
     return range(count * block // blocks, count * (block + 1) // blocks)
-
-
-@contextmanager
-def _long_lived_objects_left_alone() -> Iterator[None]:
-    """Keep the garbage collector away from what is loaded: a look at all of torch takes a tenth of a second."""
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
-@contextmanager
-def _garbage_collection_paused() -> Iterator[None]:
-    gc.collect()
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def one_line(error: BaseException) -> str:

@@ -1,20 +1,14 @@
-"""Owns the protocol that every way of running a model speaks, and how a name becomes an object.
+"""Owns the protocol that every way of running a model speaks.
 
 A strategy reads no clock, retries nothing and prints nothing. Adding one is adding a file.
 """
 
-import importlib
-import importlib.util
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
 from perfsuite.core.canary import Canary
-from perfsuite.core.errors import OptionError, StrategyUnavailableError
 from perfsuite.core.recording import Evidence, Memory
 from perfsuite.core.roofline import Limit
 from perfsuite.core.sample import Chunk, Request
@@ -42,40 +36,6 @@ class Ability(Enum):
 
 
 ALL_SAMPLING = frozenset({Ability.TEMPERATURE, Ability.TOP_K, Ability.TOP_P, Ability.REPETITION_PENALTY, Ability.SEED})
-
-
-PARTS = ("name", "abilities", "open", "stream", "facts", "evidence", "close")
-
-
-def require_quantization(strategy: "Strategy", model: ModelSpec) -> None:
-    """StrategyUnavailableError if the model is to be quantized and the strategy does not say that it can."""
-    if model.quantization and Ability.QUANTIZATION not in strategy.abilities:
-        raise StrategyUnavailableError(
-            f"--perf-quantization: strategy {strategy.name!r} cannot quantize weights to {model.quantization}; drop "
-            "the flag, or use --perf-strategy eager, jit, cuda-graph or jit-cuda-graph"
-        )
-
-
-def require_tensor_parallel(strategy: "Strategy", model: ModelSpec) -> None:
-    """StrategyUnavailableError if the model is to be split over GPUs and the strategy does not say that it can."""
-    if model.engine.tensor_parallel_size > 1 and Ability.TENSOR_PARALLEL not in strategy.abilities:
-        raise StrategyUnavailableError(
-            f"--perf-tensor-parallel: strategy {strategy.name!r} cannot split a model over GPUs; drop the flag, or use "
-            "--perf-strategy eager, cuda-graph, jit, jit-cuda-graph, vllm or tensorrt-llm"
-        )
-
-
-def wanted_abilities(workload: Workload) -> frozenset[Ability]:
-    """What a strategy must be able to do so that this workload is done as asked."""
-    sampling = workload.sampling
-    wanted = {
-        Ability.BATCH: workload.batch_size > 1,
-        Ability.TEMPERATURE: sampling.temperature != 1,
-        Ability.TOP_K: sampling.top_k > 0,
-        Ability.TOP_P: sampling.top_p < 1,
-        Ability.REPETITION_PENALTY: sampling.repetition_penalty != 1,
-    }
-    return frozenset(ability for ability, is_wanted in wanted.items() if is_wanted)
 
 
 class Strategy(Protocol):
@@ -147,12 +107,6 @@ class KeepsEngines(Protocol):
     """
 
     def keep_engines_in(self, folder: Path) -> None: ...
-
-
-def use_engines(strategy: "Strategy", folder: str | None) -> None:
-    """Tell a strategy that keeps engines where they are; the others have none."""
-    if folder is not None and isinstance(strategy, KeepsEngines):
-        strategy.keep_engines_in(Path(folder))
 
 
 @runtime_checkable
@@ -247,50 +201,3 @@ class ScriptsTime(Protocol):
     """A strategy whose latencies are scripted: its own clock is read instead of the host's."""
 
     scripted_clock: Clock
-
-
-@contextmanager
-def opened(strategy: Strategy, model: ModelSpec, workloads: tuple[Workload, ...] = ()) -> Iterator[Strategy]:
-    """The strategy, open and ready; closed on the way out whatever happens."""
-    require_quantization(strategy, model)
-    require_tensor_parallel(strategy, model)
-    try:
-        for _ in strategy.open(model, workloads):
-            pass
-        yield strategy
-    finally:
-        strategy.close()
-
-
-def create(reference: str) -> Strategy:
-    """A new strategy from 'package.module:Class' or 'path/to/file.py:Class'; OptionError if it is not there."""
-    place, _, name = reference.rpartition(":")
-    module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place, reference)
-    factory = getattr(module, name, None)
-    if not callable(factory):
-        raise OptionError(f"strategy {reference!r}: {place} has no class {name!r}")
-    strategy: Strategy = factory()
-    missing = [part for part in PARTS if not hasattr(strategy, part)]
-    if missing:
-        raise OptionError(f"strategy {reference!r}: it lacks {', '.join(missing)}; see docs/adding-a-strategy.md")
-    return strategy
-
-
-def _import_module(name: str, reference: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not name.startswith(error.name):
-            raise
-        raise OptionError(f"strategy {reference!r}: there is no module {error.name!r}") from error
-
-
-def _import_file(path: Path) -> ModuleType:
-    name = f"perfsuite_user_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise OptionError(f"strategy file {str(path)!r} does not exist")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module

@@ -26,20 +26,19 @@ from perfsuite.measure.account import Account, account_of, cache_bytes
 from perfsuite.measure.clock import Clock, HostClock, utc_now
 from perfsuite.measure.family import MARK, end_marked
 from perfsuite.measure.fault import device_fault
-from perfsuite.measure.recorder import Recorder, one_line
-from perfsuite.measure.session import Event, Progress, SessionJob
-from perfsuite.measure.session_check import CHECK_AGAIN_NS, CHECK_NS, check_session, unchecked
-from perfsuite.measure.strategy import (
-    Ability,
-    ScriptsTime,
-    SlowsDevice,
-    Strategy,
+from perfsuite.measure.opening import (
     create,
+    require_batch,
     require_quantization,
     require_tensor_parallel,
+    slow_device,
     use_engines,
     wanted_abilities,
 )
+from perfsuite.measure.recorder import Recorder, one_line
+from perfsuite.measure.session import Event, Progress, SessionJob
+from perfsuite.measure.session_check import CHECK_AGAIN_NS, CHECK_NS, check_session, unchecked
+from perfsuite.measure.strategy import ScriptsTime, Strategy
 from perfsuite.measure.strays import refuse_foreign
 from perfsuite.measure.take import CellTake
 from perfsuite.measure.turns import Turns
@@ -90,7 +89,7 @@ def run_job(job: SessionJob, emit: Emit, turns: Turns | None = None) -> None:
     """
     try:
         strategy = create(job.reference)
-        _check_abilities(strategy, job)
+        require_batch(strategy, max(cell.workload.batch_size for cell in job.cells))
         require_quantization(strategy, job.cells[0].model)
         require_tensor_parallel(strategy, job.cells[0].model)
         use_engines(strategy, job.engine_dir)
@@ -179,7 +178,7 @@ def _open(strategy: Strategy, clock: Clock, job: SessionJob, emit: Emit) -> _Ope
     try:
         startup = _time_open(strategy, clock, job, emit)
         refuse_foreign(job.foreign)
-        _slow_device(strategy, job)
+        slow_device(strategy, job.measure)
         return _Opened(startup=startup, facts=strategy.facts())
     except StrategyUnavailableError as error:
         emit(Event(unavailable=str(error)))
@@ -204,23 +203,6 @@ def _time_open(strategy: Strategy, clock: Clock, job: SessionJob, emit: Emit) ->
         name, began_ns = next_name, clock.now_ns()
     phases.append(StartupPhase(name=name, duration_ns=clock.now_ns() - began_ns))
     return tuple(phases[1:] or phases)
-
-
-def _slow_device(strategy: Strategy, job: SessionJob) -> None:
-    """Inject the slowdown that belongs on the device; the recorder injects the others."""
-    if not job.measure.slow_device:
-        return
-    if not isinstance(strategy, SlowsDevice):
-        raise OptionError(f"--perf-inject-slowdown: strategy {strategy.name!r} cannot be slowed on a device; use host:")
-    strategy.slow_device(job.measure.injected_slowdown)
-
-
-def _check_abilities(strategy: Strategy, job: SessionJob) -> None:
-    largest = max(cell.workload.batch_size for cell in job.cells)
-    if largest > 1 and Ability.BATCH not in strategy.abilities:
-        raise OptionError(
-            f"--perf-batch-size: {largest} is not allowed with strategy {strategy.name!r}, which runs one"
-        )
 
 
 def _recording(session: _Session, strategy: Strategy, take: CellTake) -> Recording:

@@ -73,7 +73,7 @@ def perf_strategy(request: pytest.FixtureRequest) -> Iterator["Strategy"]:
     One is open at a time; tests that share a strategy and model share it.
     """
     from perfsuite.core.errors import PerfsuiteError, StrategyUnavailableError
-    from perfsuite.measure.strategy import create, opened, use_engines
+    from perfsuite.measure.opening import create, opened, use_engines
 
     campaign = request.config.stash[CAMPAIGN]
     arm = request.param

@@ -17,8 +17,11 @@ LEGEND = (
 )
 
 REPETITION = (
-    "samples a session is worth (n* of Kalibera & Jones 2013): beyond them another session tells more for its time; "
-    "no limit: sessions differ by no more than their samples explain, take more samples and no more sessions"
+    "samples a session is worth (n* of Kalibera & Jones 2013): beyond them another session tells more for its time"
+)
+ENDLESS = "no limit"
+EXPLAINED = (
+    f"; {ENDLESS}: sessions differ by no more than their samples explain, take more samples and no more sessions"
 )
 
 
@@ -55,14 +58,15 @@ def _repetitions(rows: Sequence[Calibrated]) -> tuple[Line, ...]:
     """A line per cell with the samples that a session is worth, of every metric whose spread could be taken apart."""
     cells = groupby((row for row in rows if row.repetition), key=lambda row: row.cell)
     lines = [Line(f"  {cell.workload.slug}: {', '.join(map(_repetition, own))}") for cell, own in cells]
-    return (Line(REPETITION), *lines) if lines else ()
+    is_endless = any(row.repetition is not None and row.repetition.best is None for row in rows)
+    return (Line(f"{REPETITION}{EXPLAINED if is_endless else ''}"), *lines) if lines else ()
 
 
 def _repetition(row: Calibrated) -> str:
     found = row.repetition
     if found is None:
         return ""
-    best = "no limit" if found.best is None else f"{found.best:,}"
+    best = ENDLESS if found.best is None else f"{found.best:,}"
     return f"{row.metric.label} {best} (has {found.samples:,})"
 
 

@@ -15,8 +15,8 @@ from perfsuite.core.sample import Chunk
 from perfsuite.core.workload import ModelSpec, Workload
 from perfsuite.measure.clock import Clock, HostClock
 from perfsuite.measure.fault import device_fault
+from perfsuite.measure.opening import create
 from perfsuite.measure.recorder import one_line
-from perfsuite.measure.strategy import create
 from perfsuite.models.ranks import Seat
 from perfsuite.strategies._line import COMMANDS, LIFE, Line, connect
 

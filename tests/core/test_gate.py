@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import fisher_exact, t
 
-from perfsuite.core.contrast import Contrast, Rule, compare, decide, hypergeometric_tail, smallest_tolerance, student
+from perfsuite.core.contrast import Contrast, Rule, compare, decide, smallest_tolerance
+from perfsuite.core.distributions import hypergeometric_tail, student
 from perfsuite.core.errors import OptionError
 from perfsuite.core.gate import judge, minimum_detectable
 from perfsuite.core.metrics import Direction, Statistic
-from perfsuite.core.noise import Noise, Spread, fit_noise
+from perfsuite.core.noise import Noise, Spread
+from perfsuite.core.noise_fit import fit_noise
 from perfsuite.core.remedy import doubt, remedy_for
 from perfsuite.core.statistics import UnusableSamplesError
 from perfsuite.core.verdict import Outcome

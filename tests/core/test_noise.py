@@ -9,7 +9,8 @@ from scipy.special import digamma, polygamma
 
 from perfsuite.core.errors import OptionError
 from perfsuite.core.metrics import Statistic
-from perfsuite.core.noise import Noise, fit_noise, iteration_variance, moderated, squares_of
+from perfsuite.core.noise import Noise, iteration_variance, moderated, squares_of
+from perfsuite.core.noise_fit import fit_noise
 from perfsuite.core.statistics import session_estimates
 
 Cells = list[list[list[float]]]

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from perfsuite.core.errors import ModelLoadError
 from perfsuite.core.sample import Request
 from perfsuite.core.workload import ModelSpec, SamplingParams
-from perfsuite.measure.strategy import opened
+from perfsuite.measure.opening import opened
 from perfsuite.models import presets
 from perfsuite.models.alphabet import BEGIN, END, SIZE, decode, encode
 from perfsuite.models.load import load

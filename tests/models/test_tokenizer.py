@@ -6,7 +6,7 @@ from transformers import PreTrainedTokenizerFast
 
 from perfsuite.core.errors import ModelLoadError
 from perfsuite.core.workload import ModelSpec
-from perfsuite.measure.strategy import opened
+from perfsuite.measure.opening import opened
 from perfsuite.models import tokenizer as subject
 from perfsuite.models.load import load
 from perfsuite.strategies.eager import EagerStrategy

@@ -9,7 +9,7 @@ from perfsuite.core.calibration import Calibrated
 from perfsuite.core.canary import RAW, Canary, Mode
 from perfsuite.core.metrics import parse_metric
 from perfsuite.core.repetition import Cost
-from perfsuite.report.calibration import LEGEND, REPETITION, calibration
+from perfsuite.report.calibration import EXPLAINED, LEGEND, REPETITION, calibration
 from perfsuite.report.layout import Line
 from tests.builders import make_cell
 
@@ -77,7 +77,8 @@ def test_the_samples_a_session_is_worth_stand_below_the_table_by_cell() -> None:
     free = replace(row("tpot.p50"), cost=replace(cost, samples=1000), block_sd=0.005)
     tail = replace(row("ttft.p99"), cost=cost, block_sd=None)
     found = texts(held, free, tail, replace(held, cell=make_cell(prompt=200)))
-    below = found.index(REPETITION)
+    below = found.index(f"{REPETITION}{EXPLAINED}")
+    assert REPETITION in texts(held)
     assert found[below + 1 : below + 4] == [
         "  p100-o4: TTFT P50 134 (has 100), TPOT P50 no limit (has 1,000)",
         "  p200-o4: TTFT P50 134 (has 100)",

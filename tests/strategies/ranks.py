@@ -16,8 +16,8 @@ from perfsuite.core.recording import Evidence
 from perfsuite.core.sample import Request
 from perfsuite.core.workload import ModelSpec, SamplingParams, Workload
 from perfsuite.measure.launcher import run_session
+from perfsuite.measure.opening import create, opened
 from perfsuite.measure.session import SessionJob
-from perfsuite.measure.strategy import create, opened
 from perfsuite.strategies._compile import Regions
 from perfsuite.strategies._fusion import fuse_projections, keep_rotations
 from perfsuite.strategies._halves import halve_deep_products

@@ -7,7 +7,8 @@ import torch
 
 from perfsuite.core.recording import Evidence, Memory
 from perfsuite.core.workload import SamplingParams, Workload
-from perfsuite.measure.strategy import Ability, CarriesGauges, KnowsMemory, TimesDevice, create, opened
+from perfsuite.measure.opening import create, opened
+from perfsuite.measure.strategy import Ability, CarriesGauges, KnowsMemory, TimesDevice
 from tests.strategies.contract import answer, parameters, request, rows
 from tests.strategies.tracing import traced_only
 

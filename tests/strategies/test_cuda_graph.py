@@ -9,7 +9,7 @@ import torch
 from perfsuite.core.errors import DeviceMemoryError, StrategyUnavailableError
 from perfsuite.core.sample import Request
 from perfsuite.core.workload import DEFAULT_SAMPLING, ModelSpec, SamplingParams, Workload
-from perfsuite.measure.strategy import opened
+from perfsuite.measure.opening import opened
 from perfsuite.strategies._sampler import probabilities
 from perfsuite.strategies.cuda_graph import CudaGraphStrategy
 from perfsuite.strategies.eager import EagerStrategy
@@ -237,7 +237,7 @@ def test_closing_gives_the_memory_back():
 
 REFUSED = """
 from perfsuite.core.workload import ModelSpec, Workload
-from perfsuite.measure.strategy import opened
+from perfsuite.measure.opening import opened
 from perfsuite.strategies.cuda_graph import CudaGraphStrategy
 with opened(CudaGraphStrategy(), ModelSpec(name={name!r}), (Workload(prompt_tokens=20),)):
     pass

@@ -7,7 +7,8 @@ import torch
 
 from perfsuite.core.sample import Request
 from perfsuite.core.workload import ModelSpec, SamplingParams, Workload
-from perfsuite.measure.strategy import SlowsDevice, create, opened
+from perfsuite.measure.opening import create, opened
+from perfsuite.measure.strategy import SlowsDevice
 from perfsuite.strategies._device_time import Brake, StepKind, Stopwatch, added_time_ns
 
 PREFILL = StepKind("prefill", 1, 10)

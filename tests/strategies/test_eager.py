@@ -11,7 +11,7 @@ from perfsuite.core.errors import DeviceMemoryError, ModelLoadError, OptionError
 from perfsuite.core.recording import Memory
 from perfsuite.core.sample import Request
 from perfsuite.core.workload import DEFAULT_SAMPLING, ModelSpec, SamplingParams, Workload
-from perfsuite.measure.strategy import opened
+from perfsuite.measure.opening import opened
 from perfsuite.models.alphabet import encode
 from perfsuite.strategies import _inprocess
 from perfsuite.strategies.eager import EagerForward, EagerStrategy

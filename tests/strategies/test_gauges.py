@@ -13,8 +13,8 @@ from perfsuite.core.validity import problems
 from perfsuite.core.workload import ModelSpec, Workload
 from perfsuite.measure.clock import HostClock
 from perfsuite.measure.limits import measure_limits
+from perfsuite.measure.opening import opened
 from perfsuite.measure.session import Event, SessionJob
-from perfsuite.measure.strategy import opened
 from perfsuite.measure.worker import run_job
 from perfsuite.strategies._gauges import MIB, MOST_READ_ON_CPU, HostGauge, _sizes, gauges_on, multiplied, summed
 from perfsuite.strategies.eager import EagerStrategy

@@ -14,7 +14,7 @@ from perfsuite.core.errors import DeviceMemoryError, StrategyUnavailableError
 from perfsuite.core.sample import Request
 from perfsuite.core.validity import problems
 from perfsuite.core.workload import DEFAULT_SAMPLING, ModelSpec, SamplingParams, Workload
-from perfsuite.measure.strategy import opened
+from perfsuite.measure.opening import opened
 from perfsuite.strategies._compile import Regions
 from perfsuite.strategies._decode import Decoder, SampledStep
 from perfsuite.strategies._static import use_static_attention

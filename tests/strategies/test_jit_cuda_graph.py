@@ -5,7 +5,7 @@ import torch
 
 from perfsuite.core.errors import StrategyUnavailableError
 from perfsuite.core.workload import DEFAULT_SAMPLING, ModelSpec, SamplingParams
-from perfsuite.measure.strategy import opened
+from perfsuite.measure.opening import opened
 from perfsuite.strategies.eager import EagerStrategy
 from perfsuite.strategies.jit_cuda_graph import JitCudaGraphStrategy
 from tests.strategies.families import STATIC, small_model

@@ -12,7 +12,7 @@ from perfsuite.core.sample import Request
 from perfsuite.core.workload import SamplingParams
 from perfsuite.measure.clock import HostClock
 from perfsuite.measure.limits import measure_limits
-from perfsuite.measure.strategy import create, opened
+from perfsuite.measure.opening import create, opened
 from perfsuite.models import ranks
 from tests.strategies.ranks import (
     PROMPT,

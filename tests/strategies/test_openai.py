@@ -17,8 +17,9 @@ from perfsuite.core.recording import Memory
 from perfsuite.core.sample import ROW_STEP, Phase, Request
 from perfsuite.core.validity import problems
 from perfsuite.core.workload import ModelSpec, SamplingParams, Workload
+from perfsuite.measure.opening import opened
 from perfsuite.measure.session import SessionJob
-from perfsuite.measure.strategy import ALL_SAMPLING, Ability, KnowsMemory, TimesDevice, opened
+from perfsuite.measure.strategy import ALL_SAMPLING, Ability, KnowsMemory, TimesDevice
 from perfsuite.measure.worker import run_job
 from perfsuite.strategies.openai import OpenAIStrategy
 from tests.strategies.byte_tokenizer import byte_tokenizer

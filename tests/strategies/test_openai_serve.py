@@ -19,9 +19,9 @@ from perfsuite.core.sample import Phase, Request
 from perfsuite.core.validity import problems
 from perfsuite.core.workload import ModelSpec, SamplingParams, Workload
 from perfsuite.measure.inquiry import Effort
+from perfsuite.measure.opening import opened
 from perfsuite.measure.sampling import check_sampling
 from perfsuite.measure.session import SessionJob
-from perfsuite.measure.strategy import opened
 from perfsuite.measure.worker import run_job
 from perfsuite.models import alphabet
 from perfsuite.strategies.eager import EagerStrategy

@@ -5,7 +5,7 @@ import torch
 
 from perfsuite.core.errors import StrategyUnavailableError
 from perfsuite.core.workload import DEFAULT_SAMPLING, ModelSpec
-from perfsuite.measure.strategy import opened
+from perfsuite.measure.opening import opened
 from perfsuite.models.load import load
 from perfsuite.models.storage import is_plain
 from perfsuite.strategies._decode import Decoder, SampledStep

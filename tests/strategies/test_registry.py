@@ -6,7 +6,7 @@ import pytest
 
 import perfsuite.strategies
 from perfsuite.core.errors import OptionError
-from perfsuite.measure.strategy import create
+from perfsuite.measure.opening import create
 from perfsuite.strategies import BUILTIN, ENTRY_POINT_GROUP, references, resolve
 
 FLAG = "--perf-strategy"

@@ -10,8 +10,8 @@ from perfsuite.core.workload import ModelSpec, SamplingParams, Workload
 from perfsuite.measure import live_check
 from perfsuite.measure.allowance import Allowance
 from perfsuite.measure.inquiry import Effort
+from perfsuite.measure.opening import opened
 from perfsuite.measure.sampling import check_sampling
-from perfsuite.measure.strategy import opened
 from perfsuite.models import reference
 from perfsuite.models.alphabet import decode
 from perfsuite.strategies import _engine

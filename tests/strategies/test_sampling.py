@@ -11,7 +11,8 @@ from perfsuite.core.rounding import logit_error
 from perfsuite.core.workload import Workload
 from perfsuite.measure.endings import check_endings
 from perfsuite.measure.live_check import check_strategy
-from perfsuite.measure.strategy import Ability, create, opened
+from perfsuite.measure.opening import create, opened
+from perfsuite.measure.strategy import Ability
 from perfsuite.models.reference import reference_logits
 from tests.strategies.contract import parameters
 from tests.strategies.tracing import traced_only

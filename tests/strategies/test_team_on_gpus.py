@@ -6,7 +6,7 @@ import torch
 from perfsuite.core.validity import problems
 from perfsuite.measure.clock import HostClock
 from perfsuite.measure.limits import measure_limits
-from perfsuite.measure.strategy import create, opened
+from perfsuite.measure.opening import create, opened
 from perfsuite.models import ranks
 from tests.strategies.ranks import PROMPT, WORKLOAD, followers_of, is_alive, session_of, spec_of, tokens_of
 

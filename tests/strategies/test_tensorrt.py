@@ -7,7 +7,8 @@ import torch
 
 from perfsuite.core.errors import OptionError, StrategyUnavailableError
 from perfsuite.core.workload import DEFAULT_SAMPLING, ModelSpec, SamplingParams
-from perfsuite.measure.strategy import Ability, KeepsEngines, opened, use_engines
+from perfsuite.measure.opening import opened, use_engines
+from perfsuite.measure.strategy import Ability, KeepsEngines
 from perfsuite.strategies._engine_folder import DECODE, MANIFEST
 from perfsuite.strategies.eager import EagerStrategy
 from perfsuite.strategies.tensorrt import TensorRTStrategy, build_folder

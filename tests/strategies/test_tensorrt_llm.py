@@ -12,7 +12,8 @@ from perfsuite.core.errors import DeviceMemoryError, ModelLoadError, OptionError
 from perfsuite.core.recording import Memory
 from perfsuite.core.sample import Request
 from perfsuite.core.workload import ModelSpec, SamplingParams, Workload
-from perfsuite.measure.strategy import ALL_SAMPLING, Ability, opened
+from perfsuite.measure.opening import opened
+from perfsuite.measure.strategy import ALL_SAMPLING, Ability
 from perfsuite.models.presets import packaged_weights
 from perfsuite.strategies import _engine
 from perfsuite.strategies.tensorrt_llm import ARGUMENTS_VARIABLE, SETTINGS, TensorRTLLMStrategy

@@ -4,7 +4,7 @@ import pytest
 
 from perfsuite.core.errors import OptionError
 from perfsuite.core.workload import ModelSpec
-from perfsuite.measure.strategy import create, opened
+from perfsuite.measure.opening import create, opened
 from tests.scripted import Scripted
 
 
