@@ -1,22 +1,35 @@
-"""Owns writing a file so that it is there whole or not at all; it knows no perfsuite value and raises plain OSError."""
+"""Owns writing a file so that it is there whole or not at all, and where the user's caches are.
+
+It knows no perfsuite value and raises plain OSError.
+"""
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Put `text` at `path` in one step, folders included; after an OSError whatever was there before is untouched."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Put `content` at `path` in one step, folders included; after an OSError whatever was there is untouched."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def cache_folder(name: str, variables: Mapping[str, str] = os.environ) -> Path:
+    """Where perfsuite keeps what it can make again: perfsuite/<name> in the user's folder for caches.
+
+    RuntimeError if the user has no home.
+    """
+    cache = variables.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "perfsuite" / name
 
 
 def try_writing(directory: Path) -> None:

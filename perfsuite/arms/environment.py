@@ -7,26 +7,21 @@ import site
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from perfsuite.arms.git import is_alive
 from perfsuite.arms.requirements import Requirements, own_needs
 from perfsuite.core.errors import OptionError
-from perfsuite.disk import explain, try_writing
+from perfsuite.disk import cache_folder, explain, try_writing
 
+CACHE = "environments"
 KEPT = 4
 """How many environments stay; one with torch takes gigabytes."""
 PARENT = "import site; list(map(site.addsitedir, {paths!r}))\n"
 """A line of a .pth file: what the running environment has is there as well, behind what is laid over it."""
 Say = Callable[[str], None]
-
-
-def default_folder(variables: Mapping[str, str] = os.environ) -> Path:
-    """Where environments are kept: perfsuite/environments in the user's folder for caches."""
-    cache = variables.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "perfsuite" / "environments"
 
 
 def own_environment(needs: Requirements, folder: Path, *, where: str, say: Say, cache: Path | None = None) -> Path:
@@ -35,7 +30,7 @@ def own_environment(needs: Requirements, folder: Path, *, where: str, say: Say, 
     OptionError, in one line, if it does not build.
     """
     key = _digest("own", needs.digest, *own_needs())
-    with _building(key, cache or default_folder(), where, say) as place:
+    with _building(key, cache or cache_folder(CACHE), where, say) as place:
         if place.is_new:
             _create(place, with_pip=shutil.which("uv") is None)
             (place.folder / "requirements.txt").write_text("\n".join(needs.lines) + "\n", encoding="utf-8")
@@ -54,7 +49,8 @@ def laid_over(requirement: str, *, where: str, say: Say, cache: Path | None = No
     """
     path = Path(requirement)
     content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-    with _building(_digest("over", sys.prefix, requirement, content), cache or default_folder(), where, say) as place:
+    key = _digest("over", sys.prefix, requirement, content)
+    with _building(key, cache or cache_folder(CACHE), where, say) as place:
         if place.is_new:
             _create(place, with_pip=True)
             line = PARENT.format(paths=site.getsitepackages())

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import torch
 import transformers
 
 from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
+from perfsuite.disk import cache_folder, write_whole
 from perfsuite.models.configuration import location, read_config
 from perfsuite.models.fingerprint import fingerprint
 from perfsuite.models.load import dtype_of, is_dummy
@@ -89,23 +89,16 @@ def _written(config: Any, spare: Path) -> str:
     values = {**config.to_dict(), "architectures": [names[config.model_type]]}
     text = json.dumps(values, default=str, sort_keys=True)
     try:
-        return str(_put(text, _lasting_folder(text)))
+        return str(_put(text, cache_folder("models") / hashlib.sha256(text.encode()).hexdigest()[:12]))
     except (OSError, RuntimeError):  # a home that cannot be written, or none at all
         return str(_put(text, spare))
 
 
-def _lasting_folder(text: str) -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME")
-    root = Path(cache) if cache else Path.home() / ".cache"
-    return root / "perfsuite" / "models" / hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def _put(text: str, folder: Path) -> Path:
-    """The folder, its config.json written in one step: another session may read it meanwhile."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", encoding="utf-8", delete=False) as file:
-        file.write(text)
-    os.replace(file.name, folder / "config.json")
+    """The folder, with this config.json; one that is there is left alone, as another session may read it meanwhile."""
+    path = folder / "config.json"
+    if not path.is_file() or path.read_bytes() != text.encode():
+        write_whole(path, text)
     return folder
 
 

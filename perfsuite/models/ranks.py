@@ -5,7 +5,7 @@ NCCL between GPUs, gloo between CPUs, as the environment has set them up: nothin
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -115,10 +115,12 @@ def leave() -> None:
 
 
 def give_up() -> None:
-    """Let go of ranks that answer no more: a collective that waits for one of them ends."""
+    """Let go of ranks that answer no more: a collective that waits for one of them ends.
+
+    ValueError, AssertionError or RuntimeError by torch where that has been done already.
+    """
     if dist.is_initialized() and dist.get_backend() == "nccl":
-        with suppress(RuntimeError, ValueError, AssertionError):  # it has been let go already
-            dist.distributed_c10d._abort_process_group()
+        dist.distributed_c10d._abort_process_group()
 
 
 def world_size() -> int:

@@ -59,6 +59,13 @@ def said_arguments(arguments: Mapping[str, Any]) -> tuple[str, ...]:
     return (f"engine arguments: {json.dumps(arguments, sort_keys=True)}",) if arguments else ()
 
 
+def set_where_unset(settings: Mapping[str, str]) -> tuple[str, ...]:
+    """Put into the environment what it does not say; the names of that."""
+    new = {name: value for name, value in settings.items() if name not in os.environ}
+    os.environ.update(new)
+    return tuple(new)
+
+
 def is_older(version: str, least: str) -> bool:
     """Whether a version of a package comes before another one; '1.3.0rc5' comes before '1.3.0'."""
     return Version(version) < Version(least)
@@ -71,8 +78,11 @@ def borrowed(model: ModelSpec, dtype: str) -> Borrowed | str:
 
 
 @contextmanager
-def startup_errors_told(engine: str) -> Iterator[None]:
-    """What keeps an engine from starting, in one line with its own words and what to do."""
+def startup_errors_told(engine: str, variable: str) -> Iterator[None]:
+    """What keeps an engine from starting, in one line with its own words and what to do.
+
+    What it refuses is an OptionError where `variable` gives it more arguments, which may be what it refuses.
+    """
     try:
         yield
     except Exception as error:
@@ -87,10 +97,10 @@ def startup_errors_told(engine: str) -> Iterator[None]:
             ) from error
         refused = _VALIDATION.fullmatch(lines[0]) if len(lines) > 1 else None
         if refused:
-            raise StrategyUnavailableError(
-                f"{engine} does not take this model or these options ({refused[1]}): {_reason(lines[1:])}; give "
-                "others, or use --perf-strategy eager"
-            ) from error
+            said = f"{engine} does not take this model or these options ({refused[1]}): {_reason(lines[1:])}"
+            if more_arguments(variable):
+                raise OptionError(f"{said}; correct {variable}, or take it away") from error
+            raise StrategyUnavailableError(f"{said}; give others, or use --perf-strategy eager") from error
         raise
 
 

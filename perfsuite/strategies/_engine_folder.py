@@ -15,7 +15,7 @@ from pathlib import Path
 
 from perfsuite.core.codec import CodecError, decode, encode
 from perfsuite.core.errors import OptionError
-from perfsuite.disk import explain
+from perfsuite.disk import explain, write_whole
 
 PREFILL, DECODE = "prefill.engine", "decode.engine"
 MANIFEST = "manifest.json"
@@ -90,12 +90,6 @@ class Manifest:
         return sum(engine.build_ns for engine in self.engines)
 
 
-def default_root(environment: Mapping[str, str]) -> Path:
-    """Where engines are kept unless told otherwise: perfsuite/engines in the user's folder for caches."""
-    cache = environment.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "perfsuite" / "engines"
-
-
 def shapes_in(folder: Path) -> list[tuple[int, int]]:
     """Rows and positions of the engines that a folder holds, the smallest first."""
     found = (_SLUG.fullmatch(entry.name) for entry in folder.iterdir() if entry.is_dir())
@@ -112,8 +106,8 @@ def write_engines(folder: Path, manifest: Manifest, data: Mapping[str, bytes]) -
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".tmp", dir=folder.parent))
         try:
             for name, content in data.items():
-                write_bytes(temporary / name, content)
-            write_bytes(temporary / MANIFEST, (json.dumps(encode(manifest), indent=1) + "\n").encode())
+                write_whole(temporary / name, content)
+            write_whole(temporary / MANIFEST, json.dumps(encode(manifest), indent=1) + "\n")
             _swap(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -129,19 +123,6 @@ def _swap(temporary: Path, folder: Path) -> None:
         os.replace(folder, old)
     os.replace(temporary, folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Put `content` at `path` in one step and on the disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_manifest(folder: Path, *, remedy: str) -> Manifest:

@@ -16,6 +16,7 @@ import torch
 from perfsuite.core.errors import OptionError
 from perfsuite.core.units import format_bytes, format_seconds
 from perfsuite.core.workload import ModelSpec
+from perfsuite.disk import cache_folder, write_whole
 from perfsuite.measure.clock import HostClock
 from perfsuite.models.load import LoadedModel
 from perfsuite.strategies._engine_build import Plan, Shape, build_decode, build_prefill, example
@@ -26,12 +27,10 @@ from perfsuite.strategies._engine_folder import (
     EngineFile,
     Identity,
     Manifest,
-    default_root,
     read_engine,
     read_manifest,
     require_same,
     shapes_in,
-    write_bytes,
     write_engines,
 )
 from perfsuite.strategies._engine_passes import weights_of
@@ -86,7 +85,7 @@ class Library:
         self._toolkit = toolkit
         self._named = named
         self._identity = identity_of(spec, loaded, toolkit, torch.cuda.get_device_name(device), capability)
-        self._folder = named or default_root(os.environ) / f"{spec.slug}-{self._identity.digest}"
+        self._folder = named or cache_folder("engines") / f"{spec.slug}-{self._identity.digest}"
         self._runtime = Runtime(toolkit)
         self._at_hand: list[_Loaded] = []
         self._ready: dict[Shape, Engines] = {}
@@ -176,7 +175,7 @@ class Library:
             kept = each.kernels.kept()
             file = each.folder / KERNELS
             if kept and (not file.is_file() or file.read_bytes() != kept) and os.access(each.folder, os.W_OK):
-                write_bytes(file, kept)
+                write_whole(file, kept)
 
     def notes(self) -> tuple[str, ...]:
         """Versions, where the engines came from, what they hold, and how long building them took once."""

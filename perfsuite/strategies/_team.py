@@ -19,15 +19,18 @@ from perfsuite.core.units import NS_PER_S
 from perfsuite.core.workload import ModelSpec, Workload
 from perfsuite.measure.clock import HostClock
 from perfsuite.measure.recorder import one_line
-from perfsuite.models.ranks import Seat, give_up, leave
+from perfsuite.models.ranks import Seat
 from perfsuite.strategies._follower import CLOSE, STREAM, Charge, Reply
-from perfsuite.strategies._launch import CLOSING_S, Followers
+from perfsuite.strategies._launch import Followers
 from perfsuite.strategies._line import COMMANDS, Door, Line, packed
-from perfsuite.strategies._vigil import LETTING_GO_S, STRAGGLING_S, Vigil, at_most
+from perfsuite.strategies._parting import Parting
+from perfsuite.strategies._vigil import STRAGGLING_S, Vigil
 
 LOOK_S = 0.5
 READY_S = 1800.0
 """How long a rank may take to be ready: one may have to compile what another finds in a cache."""
+COMING_TO_REST_S = 20.0
+"""How long the others may take to reply once rank 0 has broken off: where they wait for it, they never will."""
 
 
 class Team:
@@ -50,6 +53,7 @@ class Team:
         self._is_ready = False
         door = Door(Path(self._folder.name))
         self._followers = Followers(door.address, size, self._folder.name)
+        self._parting = Parting(release)
         self._vigil: Vigil | None = None
         try:
             self._admit(door)
@@ -58,7 +62,7 @@ class Team:
             raise
         finally:
             door.close()
-        self._vigil = Vigil(self._followers, self._lives, lambda rank: not self._lines[rank].is_there(0), release)
+        self._vigil = Vigil(self._followers, self._lives, self._lines, self._parting.get_away)
         for rank, line in self._lines.items():
             seat = Seat(rank=rank, size=size, store=self.seat.store)
             line.send(
@@ -105,7 +109,7 @@ class Team:
             yield
         except Exception as error:
             try:
-                self._replies(f"opened the strategy after rank 0 broke off ({one_line(error)})", LETTING_GO_S)
+                self._replies(f"opened the strategy after rank 0 broke off ({one_line(error)})", COMING_TO_REST_S)
             except Exception as cause:
                 raise cause from error
             raise
@@ -143,6 +147,7 @@ class Team:
         """The same; while this rank works on a step, which whoever reads them does not, others must go on."""
         try:
             while True:
+                self.vigil.require_whole()
                 self.vigil.is_stepping = True
                 chunk = next(chunks, None)
                 self.vigil.is_stepping = False
@@ -192,7 +197,7 @@ class Team:
     def _explain(self, error: Exception, what: str) -> None:
         """DeviceLostError if a rank is gone, or out of step; else all have replied, and can go on."""
         try:
-            self._replies(f"{what} after rank 0 broke off ({one_line(error)})", LETTING_GO_S)
+            self._replies(f"{what} after rank 0 broke off ({one_line(error)})", COMING_TO_REST_S)
         except DeviceLostError as lost:
             raise lost from error
         except Exception:  # noqa: BLE001 - the same as here, seen there
@@ -230,11 +235,11 @@ class Team:
             for line in self._lines.values():
                 with suppress(OSError):
                     line.send((CLOSE, (), False))
-            at_most(CLOSING_S, leave)
+            self._parting.leave()
             self._followers.await_ends()
         self._followers.end()
-        for part in (give_up, leave):
-            at_most(LETTING_GO_S, part)
+        self._parting.give_up()
+        self._parting.leave()
         ends: tuple[Line | Connection, ...] = (*self._lines.values(), *self._lives.values())
         for end in ends:
             end.close()

@@ -1,4 +1,4 @@
-"""Owns the vigil over the ranks that follow: which of them has ended or does not go on, and getting away from them.
+"""Owns the vigil over the ranks that follow: which of them has ended or does not go on, and what comes of that.
 
 It sleeps as long as nobody ends, but for a look now and then: what is measured must not notice it.
 """
@@ -8,14 +8,12 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
 from perfsuite.core.errors import DeviceLostError
 from perfsuite.core.units import NS_PER_S
 from perfsuite.measure.clock import HostClock
 from perfsuite.measure.family import MARK
-from perfsuite.models.ranks import give_up
 from perfsuite.strategies._launch import Followers
 from perfsuite.strategies._line import Line
 
@@ -23,29 +21,31 @@ STRAGGLING_S = 60.0
 """A rank that takes no step of a request for so long, while the others wait, ends the session."""
 LOOK_S = 2.0
 """How often it looks whether steps are taken; an end wakes it up by itself."""
+UNREAD_S = 20.0
+"""How long the rank that answers may leave another's error unread before it is taken to wait for that rank in a sum."""
 LETTING_GO_S = 20.0
-"""How long the rank that answers may still be held by a collective with a rank that is gone, or has broken off."""
+"""How long a step may still hold the rank that answers once it is to get away from the others."""
 
 
 class Vigil:
-    """Over ranks by their `lives`; `is_silent` says whether a rank has not replied yet.
+    """Over ranks by their `lives`, and the `lines` that their replies come on.
 
     `broken` says which rank has ended or does not go on. `is_stepping` is true, and `steps` grows, as the rank
-    that answers takes steps of a request; `taken` counts the replies of each rank that it has read. `release` lets
-    go of whatever keeps the group of the ranks alive.
+    that answers takes steps of a request; `taken` counts the replies of each rank that it has read. `get_away` begins
+    to get it out of whatever it waits for the others in.
     """
 
     def __init__(
         self,
         followers: Followers,
         lives: Mapping[int, Connection],
-        is_silent: Callable[[int], bool],
-        release: Callable[[], None],
+        lines: Mapping[int, Line],
+        get_away: Callable[[], None],
     ) -> None:
         self.broken: str | None = None
         self.is_stepping, self.steps = False, 0
         self.taken: Counter[int] = Counter()
-        self._followers, self._lives, self._is_silent, self._release = followers, lives, is_silent, release
+        self._followers, self._lives, self._lines, self._part = followers, lives, lines, get_away
         self._errors: dict[int, tuple[int, str, int]] = {}
         self._over, self._let_go = threading.Event(), threading.Event()
         threading.Thread(target=self._watch, daemon=True, name="perfsuite-ranks").start()
@@ -97,7 +97,7 @@ class Vigil:
         words, heard_ns = self._unread(rank), self._errors[rank][2]
         if words is None:
             del self._errors[rank]
-        elif now_ns - heard_ns > LETTING_GO_S * NS_PER_S:
+        elif now_ns - heard_ns > UNREAD_S * NS_PER_S:
             self.break_off(words)
 
     def _unread(self, rank: int) -> str | None:
@@ -106,34 +106,22 @@ class Vigil:
         return f"rank {rank} of {self._followers.size}: {words}" if number > self.taken[rank] else None
 
     def _straggler(self) -> str:
-        named = " or ".join(str(rank) for rank in self._lives if self._is_silent(rank)) or "0"
+        named = " or ".join(str(rank) for rank in self._lives if not self._lines[rank].is_there(0)) or "0"
         size = self._followers.size
         return f"rank {named} of {size} has taken no step of a request for {STRAGGLING_S:g} s"
 
     def _get_away(self) -> None:
-        """What gloo notices by itself, that a rank is gone, NCCL has to be told, which may take its time.
+        """A session's process that a step holds even so ends, with the reason as its last words.
 
-        It ends no group of which a graph is left, and no graph ends before what it runs has: so both at once.
-        A session's process that is not let go even so ends, with the reason as its last words.
+        Outside of steps it may be held or be busy, compiling for one: it then finds out as soon as it is done.
         """
-        for work in (give_up, self._release):
-            _start(work)
-        if not self._let_go.wait(LETTING_GO_S) and MARK in os.environ and not self._over.is_set():
-            sys.stderr.write(f"{self.broken}\n")
-            sys.stderr.flush()
+        self._part()
+        if self._let_go.wait(LETTING_GO_S) or MARK not in os.environ:
+            return
+        sys.stderr.write(f"{self.broken}\n")
+        sys.stderr.flush()
+        while not self.is_stepping:
+            if self._let_go.wait(LOOK_S):
+                return
+        if not self._over.is_set():
             os._exit(1)
-
-
-def at_most(seconds: float, work: Callable[[], None]) -> None:
-    """Do it in a thread that is left alone if it takes longer: so that parting from ranks never lasts for ever."""
-    _start(work).join(seconds)
-
-
-def _start(work: Callable[[], None]) -> threading.Thread:
-    def attempt() -> None:
-        with suppress(RuntimeError, ValueError, AssertionError):  # of a group that has ended, or broken, already
-            work()
-
-    thread = threading.Thread(target=attempt, daemon=True, name="perfsuite-parting")
-    thread.start()
-    return thread

@@ -1,7 +1,6 @@
 """Owns the strategy that runs TensorRT-LLM through its LLM API: PyTorch backend, or a built engine while it can."""
 
 import gc
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -20,6 +19,7 @@ from perfsuite.strategies._engine import (
     more_arguments,
     require_gpu,
     said_arguments,
+    set_where_unset,
     startup_errors_told,
 )
 from perfsuite.strategies._tensorrt_engine import built_engine, is_built_engine, require_engine_backend
@@ -59,14 +59,13 @@ class TensorRTLLMStrategy:
         require_gpu(self.name, model)
         self._model = model
         yield "import"
-        for name, value in SETTINGS.items():
-            os.environ.setdefault(name, value)
+        set_where_unset(SETTINGS)
         self._package = package = _import_tensorrt_llm()
         if is_built_engine(model.name) or not is_older(package.__version__, PENALTIES_SINCE):
             self.abilities = type(self).abilities | {Ability.REPETITION_PENALTY}
         memory, self._reused = GpuMemory(model.engine.tensor_parallel_size), None
         yield "build"
-        with startup_errors_told("TensorRT-LLM"):
+        with startup_errors_told("TensorRT-LLM", ARGUMENTS_VARIABLE):
             self._build(model, workloads)
         self._taken = memory.look()
 

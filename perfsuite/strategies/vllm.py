@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -20,6 +20,7 @@ from perfsuite.strategies._engine import (
     more_arguments,
     require_gpu,
     said_arguments,
+    set_where_unset,
     startup_errors_told,
 )
 
@@ -32,8 +33,8 @@ otherwise is heeded."""
 SETTINGS_IN_FLOAT32 = {"TRITON_F32_DEFAULT": "ieee"}
 """Attention is Triton's then, which multiplies float32 as TF32 unless it is told: no more digits than float16 has."""
 SEQUENCES_BY_DEFAULT = 256
-"""Every GPU gets as many by `LLM`'s own defaults. Fewer are never asked for: up to twice as many tokens a pass, at most
-512, are captured in CUDA graphs, so with one sequence no prompt would run in a graph."""
+"""Every GPU gets as many by `LLM`'s own defaults, a large one 1024. Fewer than this are never asked for: up to twice as
+many tokens a pass, at most 512, are captured in CUDA graphs, so with one sequence no prompt would run in a graph."""
 DRAINING_STEPS = 4
 
 
@@ -50,6 +51,8 @@ class VllmStrategy:
         self._taken: int | None = None
         self._notes: tuple[str, ...] = ()
         self._cached_prompts = 0
+        self._captured_before = 0
+        self._set_here: tuple[str, ...] = ()
         self._numbers = count()
         self._model: ModelSpec | None = None
         self._reference: Borrowed | str | None = None
@@ -59,17 +62,18 @@ class VllmStrategy:
         require_gpu(self.name, model)
         self._model = model
         yield "import"
-        _set(SETTINGS)
+        set_where_unset(SETTINGS)
         self._vllm = _import_vllm()
         memory, self._cached_prompts = GpuMemory(model.engine.tensor_parallel_size), 0
         yield "build"
-        with startup_errors_told("vLLM"), handed_over(model, workloads, engine=self.name) as handover:
-            self._handover = handover
+        handing_over = handed_over(model, workloads, engine=self.name)
+        with startup_errors_told("vLLM", ARGUMENTS_VARIABLE), handing_over as handover:
+            self._handover, self._captured_before = handover, _captured_so_far()
             self._build(model, handover, max((workload.batch_size for workload in workloads), default=1))
         self._taken = memory.look()
 
     def _build(self, model: ModelSpec, handover: Handover, rows: int) -> None:
-        _set(SETTINGS_IN_FLOAT32 if handover.dtype == "float32" else {})
+        self._set_here = set_where_unset(SETTINGS_IN_FLOAT32 if handover.dtype == "float32" else {})
         options, more = model.engine, more_arguments(ARGUMENTS_VARIABLE)
         share = options.gpu_memory_utilization
         arguments: dict[str, Any] = {
@@ -179,15 +183,19 @@ class VllmStrategy:
 
     def evidence(self) -> Evidence:
         """That the engine was built, captured graphs if it is to, and answered no prompt from a cached prefix."""
+        is_counted = self._engine is not None and _captures_here(self._engine)
         return Evidence(
             engines=int(self._engine is not None),
-            graphs_captured=None if self._engine is None else _captured_by(self._engine),
+            graphs_captured=_captured_so_far() - self._captured_before if is_counted else None,
             cached_prefix_hits=self._cached_prompts,
             notes=self._notes,
         )
 
     def close(self) -> None:
         """Shut the engine down and give its memory back; may be called twice."""
+        for name in self._set_here:
+            os.environ.pop(name, None)
+        self._set_here = ()
         if self._engine is not None:
             from vllm.distributed import cleanup_dist_env_and_memory
 
@@ -196,11 +204,6 @@ class VllmStrategy:
             gc.collect()
             cleanup_dist_env_and_memory()
         self._handover = self._reference = None
-
-
-def _set(settings: Mapping[str, str]) -> None:
-    for name, value in settings.items():
-        os.environ.setdefault(name, value)
 
 
 def _engine_as_of_llm(vllm: Any, arguments: Any) -> Any:
@@ -217,14 +220,17 @@ def _graphs_of(engine: Any) -> str:
     return mode if mode == "NONE" else f"{mode}, up to {compilation.max_cudagraph_capture_size} tokens"
 
 
-def _captured_by(engine: Any) -> int | None:
-    """Graphs by vLLM's own count; `None` where none are wanted, or where other processes capture them."""
-    from vllm.compilation.counter import compilation_counter
-
+def _captures_here(engine: Any) -> bool:
+    """Whether this process captures graphs: not where none are wanted, or where other processes do."""
     config = engine.vllm_config
     is_here = hasattr(engine, "model_executor") and config.parallel_config.world_size == 1
-    if not is_here or config.compilation_config.cudagraph_mode.name == "NONE":
-        return None
+    return is_here and config.compilation_config.cudagraph_mode.name != "NONE"
+
+
+def _captured_so_far() -> int:
+    """Graphs that all engines of this process have captured, by vLLM's own count."""
+    from vllm.compilation.counter import compilation_counter
+
     return int(compilation_counter.num_cudagraph_captured)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from perfsuite.arms import environment
-from perfsuite.arms.environment import default_folder, laid_over, own_environment
+from perfsuite.arms.environment import laid_over, own_environment
 from perfsuite.arms.requirements import Requirements
 from perfsuite.core.errors import OptionError
 from tests.wheels import make_wheel
@@ -106,8 +106,3 @@ def test_the_four_used_last_stay_and_nothing_of_a_run_that_was_killed(tmp_path: 
         os.utime(tmp_path / str(number), (number, number))
     environment._prune(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3", "4", "5", f"building.{os.getpid()}"]
-
-
-def test_environments_are_kept_where_caches_are() -> None:
-    assert default_folder({"XDG_CACHE_HOME": "/cache"}) == Path("/cache/perfsuite/environments")
-    assert default_folder({}) == Path.home() / ".cache" / "perfsuite" / "environments"

@@ -1,6 +1,9 @@
 """A model reaches an engine as a folder or an id, whatever kind it is."""
 
+import errno
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -67,6 +70,43 @@ def test_where_no_cache_can_be_written_the_folder_is_temporary(caches: Path) -> 
             "LlamaForCausalLM"
         ]
     assert not Path(handover.location).exists()
+
+
+@pytest.fixture
+def full(caches: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """What makes the caches' disk full, and no other one."""
+
+    def put(source: Path, target: Path) -> None:
+        if Path(target).is_relative_to(caches / "perfsuite"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    replace = os.replace
+    return lambda: monkeypatch.setattr(os, "replace", put)
+
+
+def test_a_full_disk_leaves_nothing_behind_in_the_cache(caches: Path, full: Callable[[], None]) -> None:
+    full()
+    with handed_over(ModelSpec(name="llama-2-7b"), SHORT, engine="e") as given:
+        assert not Path(given.location).is_relative_to(caches / "perfsuite")
+    assert [path for path in caches.rglob("*") if not path.is_dir()] == []
+
+
+def test_a_cache_that_takes_nothing_more_serves_what_it_holds(caches: Path, full: Callable[[], None]) -> None:
+    """vLLM finds what it compiled by this path."""
+    with handed_over(ModelSpec(name="llama-2-7b"), SHORT, engine="e") as written:
+        full()
+    with handed_over(ModelSpec(name="llama-2-7b"), SHORT, engine="e") as found:
+        assert found.location == written.location
+
+
+def test_a_config_that_was_changed_in_the_cache_is_put_right(caches: Path) -> None:
+    with handed_over(ModelSpec(name="llama-2-7b"), SHORT, engine="e") as given:
+        config = Path(given.location) / "config.json"
+        right = config.read_bytes()
+        config.write_bytes(right[:-5])
+    with handed_over(ModelSpec(name="llama-2-7b"), SHORT, engine="e"):
+        assert config.read_bytes() == right
 
 
 def test_a_dtype_is_that_of_the_other_strategies_on_a_gpu(tmp_path: Path) -> None:

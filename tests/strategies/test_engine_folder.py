@@ -18,7 +18,6 @@ from perfsuite.strategies._engine_folder import (
     EngineFile,
     Identity,
     Manifest,
-    default_root,
     read_engine,
     read_manifest,
     require_same,
@@ -140,11 +139,11 @@ def test_a_build_that_is_killed_while_it_writes_leaves_nothing_that_looks_like_e
         "import os, signal, perfsuite.strategies._engine_folder as folder\n"
         "from pathlib import Path\n"
         "from tests.strategies.test_engine_folder import DATA, manifest\n"
-        "write = folder.write_bytes\n"
+        "write = folder.write_whole\n"
         "def killed_at_the_manifest(path, content):\n"
         "    if path.name == folder.MANIFEST: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    write(path, content)\n"
-        "folder.write_bytes = killed_at_the_manifest\n"
+        "folder.write_whole = killed_at_the_manifest\n"
         f"folder.write_engines(Path({str(tmp_path / 'b1-c448')!r}), manifest(), DATA)\n"
     )
     home = Path(__file__).parents[2]
@@ -158,7 +157,7 @@ def test_a_build_that_is_killed_while_it_writes_leaves_nothing_that_looks_like_e
 
 def test_a_build_that_fails_while_it_writes_leaves_what_was_there(folder):
     with pytest.raises(TypeError):
-        write_engines(folder, manifest(), {PREFILL: b"new", DECODE: "no bytes"})
+        write_engines(folder, manifest(), {PREFILL: b"new", DECODE: 0})
     assert read_engine(folder, manifest().engine(PREFILL), remedy=REMEDY) == DATA[PREFILL]
     assert [path.name for path in folder.parent.iterdir()] == ["b1-c448"]
 
@@ -169,8 +168,3 @@ def test_where_nothing_can_be_written_is_said_in_one_line(tmp_path):
         OptionError, match=r"^engines cannot be written to '.*file': .*; give another --perf-engine-dir"
     ):
         write_engines(tmp_path / "file" / "b1-c448", manifest(), DATA)
-
-
-def test_the_default_folder_is_in_the_users_cache(tmp_path):
-    assert default_root({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "perfsuite" / "engines"
-    assert default_root({}) == Path.home() / ".cache" / "perfsuite" / "engines"

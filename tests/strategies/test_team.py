@@ -111,7 +111,7 @@ def test_a_rank_that_does_not_go_on_is_named(monkeypatch):
 
 
 def test_a_rank_that_breaks_off_where_the_others_wait_for_it_is_told_in_its_own_words(monkeypatch):
-    monkeypatch.setattr(_vigil, "LETTING_GO_S", 1.0)
+    monkeypatch.setattr(_vigil, "UNREAD_S", 1.0)
     with opened_on(2, reference="tests.strategies.ranks:BreaksOffOnRank1") as strategy:
         (follower,) = followers_of(strategy)
         with pytest.raises(DeviceLostError, match=r"^rank 1 of 2: cuda:1 is out of memory; lower the batch size$"):

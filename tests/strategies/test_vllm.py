@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,8 +166,10 @@ def test_prompts_run_in_cuda_graphs_as_they_do_for_users_of_llm(engine):
 
 
 def test_an_engine_that_captured_none_of_its_graphs_did_not_engage(engine, monkeypatch):
-    counter = sys.modules["vllm.compilation.counter"].compilation_counter
-    monkeypatch.setattr(counter, "num_cudagraph_captured", 0)
+    """Whatever an earlier one of the same process has captured, which vLLM's count is of."""
+    with live():
+        pass
+    monkeypatch.setattr(engine, "graphs", 0)
     with live() as strategy:
         assert strategy.evidence().graphs_captured == 0
 
@@ -210,6 +213,21 @@ def test_float32_is_not_rounded_to_tf32_by_triton(engine):
         assert "TRITON_F32_DEFAULT" not in os.environ
     with live(replace(TINY, dtype="float32")):
         assert os.environ["TRITON_F32_DEFAULT"] == "ieee"
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("")])
+def test_what_triton_is_told_is_of_no_concern_to_what_comes_after(engine, error):
+    engine.startup_error = error
+    with suppress(RuntimeError), live(replace(TINY, dtype="float32")):
+        pass
+    assert "TRITON_F32_DEFAULT" not in os.environ
+
+
+def test_what_the_environment_tells_triton_stays(engine, monkeypatch):
+    monkeypatch.setenv("TRITON_F32_DEFAULT", "tf32x3")
+    with live(replace(TINY, dtype="float32")):
+        assert os.environ["TRITON_F32_DEFAULT"] == "tf32x3"
+    assert os.environ["TRITON_F32_DEFAULT"] == "tf32x3"
 
 
 def refused(model=TINY, error=StrategyUnavailableError):
@@ -278,6 +296,19 @@ def test_what_the_engine_refuses_is_told_with_its_reason(engine, words, told):
     engine.startup_error = ValueError(words)
     said = refused()
     assert said == (f"vLLM does not take this model or these options {told}; give others, or use --perf-strategy eager")
+
+
+def test_what_the_engine_refuses_where_it_was_given_more_arguments_is_an_error_of_theirs(engine, monkeypatch):
+    """As a wrong name among them is: --perf-strategy all would pass over it."""
+    monkeypatch.setenv(ARGUMENTS_VARIABLE, '{"max_num_batched_tokens": 1}')
+    engine.startup_error = ValueError(
+        "1 validation error for SchedulerConfig\n  Value error, max_num_batched_tokens (1) must be greater than or "
+        "equal to max_num_seqs (1024). [type=value_error, input_value=ArgsKwargs((), {}), input_type=ArgsKwargs]"
+    )
+    assert refused(error=OptionError) == (
+        "vLLM does not take this model or these options (SchedulerConfig): max_num_batched_tokens (1) must be greater "
+        "than or equal to max_num_seqs (1024); correct PERFSUITE_VLLM_ARGS, or take it away"
+    )
 
 
 def test_any_other_error_at_the_start_is_the_engines_own(engine):

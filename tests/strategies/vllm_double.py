@@ -102,7 +102,7 @@ class Core:
 class LLMEngine:
     """`ends` are errors to raise at a step, by its number; `cached` is how many prompt tokens a cache had.
 
-    `draw` may give the tokens of a request, of its prompt and parameters.
+    `draw` may give the tokens of a request, of its prompt and parameters. `graphs` is how many it captures.
     """
 
     built: ClassVar[list] = []
@@ -110,6 +110,7 @@ class LLMEngine:
     ends: ClassVar[dict] = {}
     cached = 0
     bundle = 1
+    graphs = 102
     draw = staticmethod(any_tokens)
 
     def __init__(self, values, usage_context=UsageContext.ENGINE_CONTEXT):
@@ -120,6 +121,8 @@ class LLMEngine:
         self.aborted: list = []
         self.steps = 0
         self._is_queued = False
+        if self.vllm_config.compilation_config.cudagraph_mode is not CUDAGraphMode.NONE:
+            sys.modules["vllm.compilation.counter"].compilation_counter.num_cudagraph_captured += self.graphs
         LLMEngine.built.append(self)
 
     @classmethod
@@ -214,7 +217,7 @@ def install(monkeypatch, version="0.25.1"):
     )
     modules["vllm.sampling_params"].RequestOutputKind = RequestOutputKind
     modules["vllm.usage.usage_lib"].UsageContext = UsageContext
-    modules["vllm.compilation.counter"].compilation_counter = SimpleNamespace(num_cudagraph_captured=102)
+    modules["vllm.compilation.counter"].compilation_counter = SimpleNamespace(num_cudagraph_captured=0)
     cleaned = []
     modules["vllm.distributed"].cleanup_dist_env_and_memory = lambda: cleaned.append(True)
     for name, module in modules.items():
