@@ -9,10 +9,11 @@ from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import Metric
 from perfsuite.core.recording import Recording
 from perfsuite.core.vicinity import allowances
-from perfsuite.fleet.dealing import Chain, Listener, deal
+from perfsuite.fleet.dealing import Chain, Listener, Planned, deal
 from perfsuite.fleet.isolation import Isolation
 from perfsuite.fleet.place import LocalPlace, Place, Seat
 from perfsuite.fleet.ray_place import RayCluster
+from perfsuite.fleet.rota import Rota
 from perfsuite.fleet.shares import Expected, cut, longest_first, spent_ns
 from perfsuite.measure.clock import HostClock
 from perfsuite.plugin.course import Keeper, course
@@ -77,7 +78,7 @@ class Fleet:
         alone = [cells for cells in arms if not self._may_share(cells, owner)]
         side_by_side = [cells for cells in arms if cells not in alone]
         for group, places in ((side_by_side, self._places), (alone, self._places[:1])):
-            deal(self._courses(group, sessions, owner, len(places)), places, owner)
+            deal(self._courses(group, sessions, owner, len(places)), places, owner, _rota(group, owner))
 
     def settle(self) -> tuple[str, ...]:
         """Behind sessions that had the host for themselves: lines on what they still hold."""
@@ -86,7 +87,7 @@ class Fleet:
 
     def go_on(self, courses: Iterable[Chain], owner: Owner) -> None:
         """What follows from sessions that had the host for themselves."""
-        deal(courses, self._places[:1], owner)
+        deal(map(Planned, courses), self._places[:1], owner)
 
     def _may_share(self, cells: Sequence[Cell], owner: Owner) -> bool:
         shortest = min(cells, key=lambda cell: cell.workload.prompt_tokens)
@@ -107,7 +108,7 @@ class Fleet:
 
     def _courses(
         self, arms: Sequence[list[Cell]], sessions: Callable[[Cell], int], owner: Owner, places: int
-    ) -> Iterator[Chain]:
+    ) -> Iterator[Planned]:
         """The first sessions of all before the second ones, long ones first; cells of one arm apart if places wait.
 
         Those of a baseline stay together: it is judged by sessions of as many cells as it has.
@@ -122,7 +123,8 @@ class Fleet:
                 parts = parts if self._keeps_whole else cut(parts, places, expected)
                 parts = longest_first(parts, expected)
             for cells in parts:
-                yield course(owner, cells, index + max(began[cell] for cell in cells))
+                session = index + max(began[cell] for cell in cells)
+                yield Planned(course(owner, cells, session), tuple(cells))
 
     def _expecting(self, owner: Owner) -> Expected:
         """By the last session of each cell in this run, else by what is stored of an earlier one."""
@@ -132,3 +134,9 @@ class Fleet:
             return own[-1] if own else self._last_stored(cell)
 
         return lambda cells: spent_ns([known for cell in cells if (known := last(cell))])
+
+
+def _rota(arms: Sequence[list[Cell]], owner: Owner) -> Rota:
+    """Where the sessions that were kept of these cells were made, those of a run that is resumed among them."""
+    cells = [cell for own in arms for cell in own]
+    return Rota((cell, each.environment.noted.get("place", "")) for cell in cells for each in owner.of(cell))

@@ -1,6 +1,7 @@
 """What a run with several devices does with its baselines: how much neighbours may change, what is cut."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,8 @@ from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import Metric, Statistic
 from perfsuite.core.options import GateOptions, Options
 from perfsuite.core.recording import Recording
-from perfsuite.fleet.place import Seat
+from perfsuite.fleet.place import Outcome, Seat
+from perfsuite.measure.launcher import SessionEnd
 from perfsuite.measure.session import SessionJob
 from perfsuite.plugin.bench import Bench
 from perfsuite.plugin.fleet import Fleet
@@ -105,8 +107,8 @@ def test_the_cells_of_one_strategy_are_shared_out_unless_they_become_a_baseline(
     options: dict[str, Any], sizes: list[int], tmp_path: Path
 ) -> None:
     owner: Any = Owner()
-    chains = fleet(tmp_path, **options)._courses([CELLS], one_each, owner, 2)
-    assert [len(next(chain).job.cells) for chain in chains] == sizes
+    planned = fleet(tmp_path, **options)._courses([CELLS], one_each, owner, 2)
+    assert [len(next(each.chain).job.cells) for each in planned] == sizes
 
 
 def test_what_is_stored_tells_which_strategy_all_others_would_wait_for(tmp_path: Path) -> None:
@@ -117,9 +119,28 @@ def test_what_is_stored_tells_which_strategy_all_others_would_wait_for(tmp_path:
         return make_baseline(make_recording(cell, n=1, decode=0, ttft_ms=1000 * seconds[cell.strategy]))
 
     owner: Any = Owner()
-    chains = fleet(tmp_path, past)._courses([CELLS, [make_cell("jit")]], one_each, owner, 2)
-    assert [next(chain).job.cells for chain in chains] == [
+    planned = fleet(tmp_path, past)._courses([CELLS, [make_cell("jit")]], one_each, owner, 2)
+    assert [next(each.chain).job.cells for each in planned] == [
         tuple(CELLS[::2]),
         tuple(CELLS[1::2]),
         (make_cell("jit"),),
     ]
+
+
+def test_a_session_is_made_on_the_device_that_made_the_fewest_of_its_cell(tmp_path: Path) -> None:
+    """Those that a resumed run has kept count."""
+    environment = replace(make_environment(), noted={"place": "cuda:0"})
+    made = fleet(tmp_path)
+    made._isolation = SimpleNamespace(may_share=lambda *_: True)  # type: ignore[assignment]
+    made._places = tuple(
+        SimpleNamespace(name=f"cuda:{index}", run=lambda *_: Outcome(end=SessionEnd(broken="no model")))
+        for index in range(2)
+    )
+    began: list[str] = []
+    owner: Any = Owner()
+    owner.of = lambda cell: (make_recording(cell, environment=environment),)
+    owner.began = lambda _, place: began.append(place)
+    owner.ended = lambda *_: None
+    owner.accept = lambda *_: ()
+    made.deal([[CELLS[0]]], one_each, owner)
+    assert began == ["cuda:1"]
