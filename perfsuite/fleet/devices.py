@@ -7,6 +7,7 @@ from perfsuite.core.errors import OptionError
 from perfsuite.fleet import cores
 from perfsuite.fleet.gpus import BY_PLACE, ORDER, VISIBLE, Gpu, gpus
 from perfsuite.fleet.place import Seat
+from perfsuite.measure.environment import cpu_product
 
 OPTION = "--perf-devices"
 ALL = "all"
@@ -37,7 +38,7 @@ def _groups_of_cores(names: Sequence[str]) -> tuple[Seat, ...]:
             f"{OPTION}: {len(names)} groups of cores, but this process may use {count} processors; name fewer"
         )
     return tuple(
-        Seat(name=name, product="cpu", gpus=(), variables={VISIBLE: ""}, cores=own)
+        Seat(name=name, product=cpu_product(), gpus=(), variables={VISIBLE: ""}, cores=own)
         for name, own in zip(names, found, strict=True)
     )
 

@@ -14,14 +14,14 @@ from perfsuite.fleet.isolation import Isolation
 from perfsuite.fleet.place import LocalPlace, Place, Seat
 from perfsuite.fleet.ray_place import RayCluster
 from perfsuite.fleet.rota import Rota
-from perfsuite.fleet.shares import Expected, cut, longest_first, spent_ns
+from perfsuite.fleet.shares import Expected, cut, longest_first, session_ns
 from perfsuite.measure.clock import HostClock
 from perfsuite.plugin.course import Keeper, course
 from perfsuite.plugin.progress import ProgressDisplay
 from perfsuite.plugin.settings import Settings
 
-Past = Callable[[Cell], Baseline | None]
-"""What is stored of a cell, and tells how long it takes and how much its sessions differ."""
+Past = Callable[[Cell, Callable[[str], bool]], Baseline | None]
+"""The newest stored of a cell by a device with such a name: how long it takes, and how much its sessions differ."""
 
 
 class Owner(Keeper, Listener, Protocol):
@@ -44,9 +44,8 @@ class Fleet:
         self._cluster = RayCluster(asked.cluster, asked.wanted) if asked.cluster else None
         seats = asked.seats or (Seat(),)
         self._places: tuple[Place, ...] = self._cluster.places if self._cluster else tuple(map(LocalPlace, seats))
-        self._past = past
-        self._last_stored = cache(lambda cell: found.recordings[-1] if (found := past(cell)) else None)
-        self._product = seats[0].product
+        self._past, self._product = past, seats[0].product
+        self._last_stored = cache(self._find_last_stored)
         self._tolerances = tolerances
         self._clock, self.trials_ns = HostClock(), 0
         self._keeps_whole = settings.options.save_baseline
@@ -101,10 +100,12 @@ class Fleet:
 
         A baseline is made by the tolerances alone; nor does one of another product tell how much sessions differ here.
         """
-        stored = [] if self._keeps_whole else [found for cell in cells if (found := self._past(cell))]
-        return allowances(
-            self._tolerances, [each for each in stored if each.environment.device.endswith(self._product)]
-        )
+        stored = [] if self._keeps_whole else [found for cell in cells if (found := self._past(cell, self._is_own))]
+        return allowances(self._tolerances, stored)
+
+    def _is_own(self, device: str) -> bool:
+        """Whether that is a device of this run: 'NVIDIA H200', or '2 x NVIDIA H200' where a model is split."""
+        return device.endswith(self._product)
 
     def _courses(
         self, arms: Sequence[list[Cell]], sessions: Callable[[Cell], int], owner: Owner, places: int
@@ -126,14 +127,25 @@ class Fleet:
                 session = index + max(began[cell] for cell in cells)
                 yield Planned(course(owner, cells, session), tuple(cells))
 
+    def _find_last_stored(self, cell: Cell) -> Recording | None:
+        """By a device of this run; where there is none, another one tells which cells take long, too."""
+        found = self._past(cell, self._is_own) or self._past(cell, lambda _: True)
+        return found.recordings[-1] if found else None
+
     def _expecting(self, owner: Owner) -> Expected:
-        """By the last session of each cell in this run, else by what is stored of an earlier one."""
+        """By the last session of each cell in this run, else by what is stored of an earlier one, if all are known."""
 
         def last(cell: Cell) -> Recording | None:
             own = owner.of(cell)
             return own[-1] if own else self._last_stored(cell)
 
-        return lambda cells: spent_ns([known for cell in cells if (known := last(cell))])
+        def expected(cells: Sequence[Cell]) -> int | None:
+            known = [found for cell in cells if (found := last(cell))]
+            if len(known) < len(cells):
+                return None
+            return session_ns(known, was_checked=owner.job(list(cells), 0).was_checked)
+
+        return expected
 
 
 def _rota(arms: Sequence[list[Cell]], owner: Owner) -> Rota:

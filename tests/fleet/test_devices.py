@@ -4,6 +4,7 @@ import pytest
 
 from perfsuite.core.errors import OptionError
 from perfsuite.fleet.devices import seats
+from perfsuite.measure.environment import cpu_product
 
 H200, H100 = "NVIDIA H200", "NVIDIA H100 80GB HBM3"
 
@@ -43,6 +44,7 @@ def test_groups_of_cores_see_no_gpu(host) -> None:
     first, second = seats("cpu:0,cpu:1")
     assert (first.cores, second.cores) == ((0, 1, 2, 3), (4, 5, 6, 7))
     assert (first.gpus, first.variables) == ((), {"CUDA_VISIBLE_DEVICES": ""})
+    assert first.product == cpu_product(), "as it is called in what its sessions record"
 
 
 @pytest.mark.parametrize(
