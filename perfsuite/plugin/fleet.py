@@ -10,6 +10,7 @@ from perfsuite.core.metrics import Metric
 from perfsuite.core.recording import Recording
 from perfsuite.core.vicinity import allowances
 from perfsuite.fleet.dealing import Chain, Listener, Planned, deal
+from perfsuite.fleet.devices import notes
 from perfsuite.fleet.isolation import Isolation
 from perfsuite.fleet.place import LocalPlace, Place, Seat
 from perfsuite.fleet.ray_place import RayCluster
@@ -42,7 +43,7 @@ class Fleet:
     ) -> None:
         asked = settings.fleet
         self._cluster = RayCluster(asked.cluster, asked.wanted) if asked.cluster else None
-        seats = asked.seats or (Seat(),)
+        seats, self._seat_notes = asked.seats or (Seat(),), notes(asked.seats)
         self._places: tuple[Place, ...] = self._cluster.places if self._cluster else tuple(map(LocalPlace, seats))
         self._past, self._product = past, seats[0].product
         self._last_stored = cache(self._find_last_stored)
@@ -60,7 +61,7 @@ class Fleet:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return self._isolation.notes
+        return (*self._seat_notes, *self._isolation.notes)
 
     def close(self) -> None:
         """Let go of a cluster."""

@@ -106,6 +106,11 @@ def test_neighbours_may_change_what_the_strictest_test_lets_them(tmp_path: Path)
     assert bench.strictest == {TTFT: 0.02, Metric(series="tpot", statistic=Statistic.P50): 0.1}
 
 
+def test_what_there_is_to_say_of_the_devices_is_among_the_notes_of_the_run(tmp_path: Path) -> None:
+    (said,) = fleet(tmp_path).notes
+    assert "2 sessions at a time have no cores of their own" in said
+
+
 class Owner:
     """Nothing was measured in this run yet."""
 
