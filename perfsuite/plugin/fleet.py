@@ -113,7 +113,9 @@ class Fleet:
     ) -> Iterator[Planned]:
         """The first sessions of all before the second ones, long ones first; cells of one arm apart if places wait.
 
-        Those of a baseline stay together: it is judged by sessions of as many cells as it has.
+        Those of a baseline stay together: its sessions are enough for all places, and which cells err together is read
+        from the sessions that they share. A part of what is judged opens its strategy for all workloads of the run as
+        well; that other cells are not measured in between is taken not to matter, as it is with -k and --perf-shard.
         """
         rounds = max((sessions(cell) for cells in arms for cell in cells), default=0)
         wanted = [[[cell for cell in cells if sessions(cell) > index] for cells in arms] for index in range(rounds)]
