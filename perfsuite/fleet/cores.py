@@ -47,7 +47,7 @@ def shares(
     fewer cores than shares, or may be fewer busy.
     """
     whole = _whole_cores(cores, system)
-    if min(len(whole), most or len(whole)) < len(near):
+    if len(whole) < len(near):
         return ((),) * len(near)
     nodes = _by_node(whole, system)
     homes = _homes(near, nodes)
