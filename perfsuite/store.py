@@ -8,7 +8,8 @@ with. Which baseline may judge which recording is not decided here.
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,10 +83,14 @@ class BaselineStore:
                 found.append(path)
         return found
 
-    def any_of(self, cell: Cell) -> Baseline | None:
-        """A baseline of `cell`, the newest of all environments; `None` if there is none."""
-        found = [_load(self._file(path.name, cell)) for path in self._subfolders()]
-        return max((each for each in found if each is not None), key=lambda each: each.saved_at, default=None)
+    def any_of(self, cell: Cell, is_wanted: Callable[[str], bool]) -> Baseline | None:
+        """The newest baseline of `cell` whose device's name is wanted; `None` if none of them can be read."""
+        found: list[Baseline] = []
+        for folder in self._subfolders():
+            with suppress(BaselineError):  # whoever judges by it says so
+                each = _load(self._file(folder.name, cell))
+                found += [each] if each is not None and is_wanted(each.environment.device) else []
+        return max(found, key=lambda each: each.saved_at, default=None)
 
     def devices_with(self, cell: Cell) -> tuple[str, ...]:
         """Names of the devices that have a baseline of `cell`; of a broken file the folder's name."""

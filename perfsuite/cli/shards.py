@@ -214,10 +214,10 @@ def _check_own(report: ShardReport) -> None:
     unmeasured = [each for each in report.portion.own if each not in there]
     if unmeasured:
         raise OptionError(f"{report.path}: lacks {', '.join(unmeasured)}; measure it again: {_again(report)}")
-    others = [each for each in there if each not in report.portion.own or there.count(each) > 1]
-    if others:
-        told = f"holds {others[0]}, which is no cell of its shard, or twice"
-        raise OptionError(f"{report.path}: {told}; measure it again: {_again(report)}")
+    foreign = [f"{each}, which is no cell of its shard" for each in there if each not in report.portion.own]
+    wrong = [*foreign, *(f"{each} twice" for each in there if there.count(each) > 1)]
+    if wrong:
+        raise OptionError(f"{report.path}: holds {wrong[0]}; measure it again: {_again(report)}")
 
 
 def _again(report: ShardReport) -> str:

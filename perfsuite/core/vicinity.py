@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from statistics import fmean, median, variance
+from statistics import median, variance
 
 from perfsuite.core.baseline import Baseline
 from perfsuite.core.judgement import usable, view
@@ -17,8 +17,9 @@ from perfsuite.core.verdict import Interval
 SHARE_OF_TOLERANCE, SHARE_OF_SPREAD = 0.25, 0.5
 """What neighbours may change: a quarter of what a verdict tolerates, or half of what the sessions of its baseline
 differ by (their standard deviation) if that is more. A verdict needs twice the one and several times the other."""
-LEAST_SESSIONS = 3
-"""Two sessions of a baseline say next to nothing of how much sessions differ."""
+LEAST_SESSIONS, LEAST_FREEDOM = 5, 7
+"""Sessions of a cell, and degrees of freedom of all cells together, that tell how much sessions differ: 7 are those of
+a usual baseline of one cell, and find it 1.5 times too large at most (97.5 %); 1.7 times if cells err as one."""
 CONFIDENCE, NORMAL = 0.95, 1.96
 LEAST_PAIRS = 6
 """The whole range of fewer pairs does not hold the middle with 95 %."""
@@ -64,18 +65,24 @@ def allowances(tolerances: Mapping[Metric, float], baselines: Iterable[Baseline]
 
 
 def spread_of(metric: Metric, baselines: Iterable[Baseline]) -> float:
-    """The standard deviation between sessions as verdicts see them, pooled over the cells; 0 where it is not known."""
-    variances = [found for baseline in baselines if (found := _variance(metric, baseline)) is not None]
-    return math.sqrt(fmean(variances)) if variances else 0.0
+    """The standard deviation between sessions as verdicts see them; 0 where too little is stored to know it.
+
+    Pooled over the cells by their degrees of freedom.
+    """
+    cells = [levels for each in baselines if len(levels := _levels(metric, each)) >= LEAST_SESSIONS]
+    freedom = sum(len(levels) - 1 for levels in cells)
+    if freedom < LEAST_FREEDOM:
+        return 0.0
+    return math.sqrt(sum((len(levels) - 1) * variance(levels) for levels in cells) / freedom)
 
 
-def _variance(metric: Metric, baseline: Baseline) -> float | None:
+def _levels(metric: Metric, baseline: Baseline) -> list[float]:
+    """The logarithmic level of each session, none where samples cannot be used."""
     try:
         sessions = usable(view(metric, baseline.recordings, baseline))
-        levels = [session_estimate(values, metric.statistic) for values in sessions if len(values)]
+        return [session_estimate(values, metric.statistic) for values in sessions if len(values)]
     except UnusableSamplesError:
-        return None
-    return variance(levels) if len(levels) >= LEAST_SESSIONS else None
+        return []
 
 
 def effects(recording: Recording, beside: Sequence[bool], allowed: Mapping[str, float]) -> tuple[Effect, ...]:

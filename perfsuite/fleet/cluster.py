@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from perfsuite.core.codec import decode, encode
-from perfsuite.core.errors import OptionError, PerfsuiteError
+from perfsuite.core.errors import OptionError
 from perfsuite.core.secret import masked
 from perfsuite.fleet.demand import OPTION, Node, Wanted, demand_of, usable, uses_gpus
 from perfsuite.fleet.node import OF_THE_RUN, Facts, facts, in_words, software
@@ -46,14 +46,15 @@ class Cluster:
 
     @contextmanager
     def closed_on_failure(self) -> Iterator[None]:
-        """Let go of the cluster where this fails; OptionError for what Ray says."""
+        """Let go of the cluster where this fails; OptionError for what Ray says, but not for a fault of our own."""
         try:
             yield
-        except BaseException as error:
+        except (self.ray.exceptions.RayError, ConnectionError, RuntimeError, OSError) as error:
             self.close()
-            if isinstance(error, PerfsuiteError) or not isinstance(error, Exception):
-                raise
-            raise OptionError(f"{OPTION}: the cluster cannot be used: {first_line(error)}") from error
+            raise OptionError(f"{OPTION}: the cluster cannot be used: {masked(first_line(error))}") from error
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the cluster; what is still running there for this run is ended by Ray."""
@@ -100,13 +101,18 @@ def _facts(wants_gpus: bool) -> Any:
 
 
 def _check_listening(address: str) -> None:
-    """OptionError if nobody listens there: Ray itself would ask for a minute and then end this process."""
+    """OptionError if nobody listens there: Ray itself would ask for a minute and then end this process.
+
+    So it would for a user in front of the host, whom Ray does not know.
+    """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         return  # a word that Ray knows, or something that it refuses by itself
+    if "@" in host:
+        raise OptionError(f"{OPTION}: {masked(address)!r} names a user, whom Ray does not know; write ray://HOST:PORT")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:  # the last: no name of a host at all
         told = f"nobody listens at {masked(address)!r} ({error}); check that the cluster runs"
         raise OptionError(f"{OPTION}: {told}") from error
 

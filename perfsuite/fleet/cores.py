@@ -18,9 +18,11 @@ def allowed() -> tuple[int, ...]:
 def quota(groups: Iterable[Path] | None = None) -> int | None:
     """How many processors the control group may keep busy at a time, `None` for as many as there are.
 
-    Sessions on more cores than that hold each other back, whichever cores they are.
+    A group has no more than any of those that it is in: Slurm and systemd limit one further up. Sessions on more cores
+    than that hold each other back, whichever cores they are.
     """
-    limits = [_limit(folder) for folder in (control_groups() if groups is None else groups)]
+    own = control_groups() if groups is None else groups
+    limits = (_limit(each) for each in {each for folder in own for each in (folder, *folder.parents)})
     return min((limit for limit in limits if limit is not None), default=None)
 
 
@@ -42,7 +44,7 @@ def shares(
 
     `near` names the NUMA node that each share would like, `None` for any. A share lies within one node as long as every
     node has enough cores for its shares, else all cores are dealt without regard to nodes. Empty tuples if there are
-    fewer cores than shares.
+    fewer cores than shares, or may be fewer busy.
     """
     whole = _whole_cores(cores, system)
     if len(whole) < len(near):
@@ -56,7 +58,7 @@ def shares(
         before, of_all = homes[:index].count(node), homes.count(node)
         own = nodes[node]
         found.append(tuple(own[len(own) * before // of_all : len(own) * (before + 1) // of_all]))
-    return tuple(share[: max(1, most // len(near))] if most else share for share in found)
+    return tuple(share[: most // len(near)] if most else share for share in found)
 
 
 def _homes(near: Sequence[int | None], nodes: dict[int, list[int]]) -> list[int]:

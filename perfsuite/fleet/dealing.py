@@ -10,12 +10,15 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import Protocol
 
 from perfsuite.core.errors import PerfsuiteError
+from perfsuite.core.matrix import Cell
 from perfsuite.fleet.place import Errand, Outcome, Place
+from perfsuite.fleet.rota import Rota
 from perfsuite.measure.launcher import SessionEnd
 from perfsuite.measure.session import Progress, SessionJob
 
@@ -31,44 +34,46 @@ class Listener(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
-    """A chain, and its next errand; `None` if it has not begun."""
+class Planned:
+    """A chain, the cells that it is about, and its next errand: `None` if it has not begun."""
 
     chain: Chain
+    cells: tuple[Cell, ...] = ()
     errand: Errand | None = None
 
 
-def deal(chains: Iterable[Chain], places: Sequence[Place], listener: Listener) -> None:
+def deal(planned: Iterable[Planned], places: Sequence[Place], listener: Listener, rota: Rota | None = None) -> None:
     """Run every chain to its end, in this order as places become free; whatever a chain raises ends all.
 
-    Of several free places the next session of a cell gets another one than the session before: of two devices of one
-    product one is a little slower, and a verdict is red only if sessions agree.
+    `rota` says which sessions were made where before. The next of a cell is made where it had the fewest: of two
+    devices of one product one is a little slower, and a verdict is red only if sessions agree. If that place is not
+    free, one of the next few that wait goes first, if it is in its turn: as many are looked at as there are places.
     A chain that goes on does so before the next begins. On the way out every session has ended; one that ended by
     itself was handed to its chain, those that were stopped were not.
     """
-    dealer = _Dealer(places, listener)
+    dealer = _Dealer(places, listener, Rota() if rota is None else rota)
     with ThreadPoolExecutor(len(places), thread_name_prefix="perfsuite-place") as threads:
         try:
-            dealer.run(deque(map(_Waiting, chains)), threads)
+            dealer.run(deque(planned), threads)
         finally:
             dealer.stop(threads)
 
 
 class _Dealer:
-    def __init__(self, places: Sequence[Place], listener: Listener) -> None:
-        self._order = {place.name: index for index, place in enumerate(places)}
+    def __init__(self, places: Sequence[Place], listener: Listener, rota: Rota) -> None:
+        self._places, self._rota = tuple(places), rota
         self._free = list(places)
         self._listener = listener
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[Planned] = deque()
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._running = 0
 
-    def run(self, waiting: deque[_Waiting], threads: ThreadPoolExecutor) -> None:
+    def run(self, waiting: deque[Planned], threads: ThreadPoolExecutor) -> None:
         self._waiting = waiting
         while self._waiting or self._running:
             while self._waiting and self._free:
-                self._begin(self._waiting.popleft(), threads)
+                self._begin(self._next(), threads)
             if self._running:
                 self._inbox.get()()
 
@@ -81,22 +86,35 @@ class _Dealer:
             with suppress(PerfsuiteError):  # what stopped the dealing is under way already
                 self._inbox.get()()
 
-    def _begin(self, next_one: _Waiting, threads: ThreadPoolExecutor) -> None:
-        errand = next_one.errand or next(next_one.chain, None)
+    def _next(self) -> Planned:
+        """Of the first few the first that a free place suits, else the first of all."""
+        few = islice(self._waiting, len(self._places))
+        index = next((index for index, each in enumerate(few) if self._suits(each)), 0)
+        found = self._waiting[index]
+        del self._waiting[index]
+        return found
+
+    def _suits(self, planned: Planned) -> bool:
+        return planned.errand is not None or self._rota.suits(planned.cells, self._free, self._places)
+
+    def _begin(self, planned: Planned, threads: ThreadPoolExecutor) -> None:
+        errand = planned.errand or next(planned.chain, None)
         if errand is None:
             return
-        place = self._free.pop(errand.job.session % len(self._free))
+        place = self._rota.best(errand.job.cells, self._free)
+        self._free.remove(place)
+        self._rota.note(errand.job.cells, place)
         self._running += 1
         self._listener.began(errand.job, place.name)
         future = threads.submit(place.run, errand, partial(self._tell, errand.job), self._stop)
-        future.add_done_callback(lambda done: self._inbox.put(partial(self._end, next_one.chain, errand, place, done)))
+        future.add_done_callback(lambda done: self._inbox.put(partial(self._end, planned, errand, place, done)))
 
     def _tell(self, job: SessionJob, progress: Progress) -> None:
         self._inbox.put(partial(self._listener.progressed, job, progress))
 
-    def _end(self, chain: Chain, errand: Errand, place: Place, done: "Future[Outcome]") -> None:
+    def _end(self, planned: Planned, errand: Errand, place: Place, done: "Future[Outcome]") -> None:
         self._running -= 1
-        self._free = sorted((*self._free, place), key=lambda each: self._order[each.name])
+        self._free = sorted((*self._free, place), key=self._places.index)
         outcome = done.result()
         if outcome.end is None:
             return
@@ -104,4 +122,4 @@ class _Dealer:
             self._listener.ended(errand.job, outcome)
         finally:  # Ctrl-C while it is told costs no session that was finished
             with suppress(StopIteration):
-                self._waiting.appendleft(_Waiting(chain, chain.send(outcome.end)))
+                self._waiting.appendleft(replace(planned, errand=planned.chain.send(outcome.end)))

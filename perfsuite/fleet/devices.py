@@ -1,5 +1,6 @@
 """Owns what --perf-devices names: GPUs of this host, or groups of its cores, as seats for one session each."""
 
+import os
 import re
 from collections.abc import Sequence
 
@@ -7,6 +8,7 @@ from perfsuite.core.errors import OptionError
 from perfsuite.fleet import cores
 from perfsuite.fleet.gpus import BY_PLACE, ORDER, VISIBLE, Gpu, gpus
 from perfsuite.fleet.place import Seat
+from perfsuite.measure.environment import cpu_product
 
 OPTION = "--perf-devices"
 ALL = "all"
@@ -32,14 +34,36 @@ def _groups_of_cores(names: Sequence[str]) -> tuple[Seat, ...]:
     """So many groups of whole cores; their sessions see no GPU."""
     found = cores.shares([None] * len(names), cores.allowed(), most=cores.quota())
     if not all(found):
-        count = len(cores.allowed())
-        raise OptionError(
-            f"{OPTION}: {len(names)} groups of cores, but this process may use {count} processors; name fewer"
-        )
+        raise OptionError(f"{OPTION}: {len(names)} groups of cores, but {_room(len(names))}; name fewer")
     return tuple(
-        Seat(name=name, product="cpu", gpus=(), variables={VISIBLE: ""}, cores=own)
+        Seat(name=name, product=cpu_product(), gpus=(), variables={VISIBLE: ""}, cores=own)
         for name, own in zip(names, found, strict=True)
     )
+
+
+def _room(wanted: int) -> str:
+    """What there are too few of for so many shares."""
+    most = cores.quota()
+    if most is not None and most < wanted:
+        return f"the control group of this process may keep {most} processors busy at a time"
+    return f"this process may use {len(cores.allowed())} processors"
+
+
+def notes(given: Sequence[Seat]) -> tuple[str, ...]:
+    """Lines on what the user of these seats should know."""
+    found = []
+    if len(given) > 1 and not all(seat.cores for seat in given):
+        found.append(
+            f"{OPTION}: {len(given)} sessions at a time have no cores of their own: {_room(len(given))}; "
+            "they may hold each other back"
+        )
+    order = os.environ.get(ORDER, BY_PLACE)
+    if order != BY_PLACE and any(seat.gpus for seat in given):
+        found.append(
+            f"{OPTION}: {ORDER}={order} is not followed: GPUs are counted by {BY_PLACE}, as nvidia-smi does, "
+            f"in {VISIBLE} as well"
+        )
+    return tuple(found)
 
 
 def _chosen(names: Sequence[str]) -> tuple[Gpu, ...]:

@@ -20,7 +20,8 @@ PCI = Path("/sys/bus/pci/devices")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """A GPU by its place in CUDA's order; `visible` names it in CUDA_VISIBLE_DEVICES, `node` is its NUMA node.
+    """A GPU by its place among those that CUDA may see; `visible` names it in CUDA_VISIBLE_DEVICES, its numbers being
+    the driver's whatever CUDA_DEVICE_ORDER says. `node` is its NUMA node.
 
     `settings` are those of the driver that must agree for two GPUs to be measured alike.
     """

@@ -128,6 +128,7 @@ class _Attempt:
         self._cluster, self._ray = cluster, cluster.ray
         self._mailbox, self._key, self._on_progress, self._stop = mailbox, key, on_progress, stop
         self._node = ""
+        self._asked_for_mail: Any = None
 
     @property
     def where(self) -> str:
@@ -172,17 +173,25 @@ class _Attempt:
                 self._node = message
             else:
                 self._on_progress(decode(Progress, message, where="progress"))
-        if not self._node and not self._guarded(self._cluster.has_room):
+        is_waiting = not self._node and self._asked_for_mail is None
+        if is_waiting and not self._guarded(self._cluster.has_room):
             raise _LostError("no node is left that could run it")
 
     def _take_mail(self) -> Any:
-        """What the session said since the last time; nothing while the mailbox is too busy to answer."""
+        """What the session said since the last time; nothing while the mailbox is too busy to answer.
+
+        It is asked once and waited for again then: an answer that nobody took would be gone, the node's name with it.
+        """
         from ray import exceptions
 
+        if self._asked_for_mail is None:
+            self._asked_for_mail = self._mailbox.take.remote(self._key)
         try:
-            return self._ray.get(self._mailbox.take.remote(self._key), timeout=MAIL_S)
+            mail = self._ray.get(self._asked_for_mail, timeout=MAIL_S)
         except exceptions.GetTimeoutError:
             return []
+        self._asked_for_mail = None
+        return mail
 
     def _decoded(self, told: Any) -> Answer:
         try:

@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 
 from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Recording
+from perfsuite.measure.session_check import AGAIN_NS, CHECK_NS
 
 Expected = Callable[[Sequence[Cell]], int | None]
-"""Nanoseconds that a session of these cells may take, `None` if nobody knows."""
+"""Nanoseconds that a session of these cells may take from its start to its end, `None` if nobody knows."""
 
-OPENING_NS = 15 * 10**9
-"""What no recording holds of a session: a process that starts and imports, and the look at its tokens."""
+STARTING_NS = 6 * 10**9
+"""A process that starts and imports torch and transformers: 6 to 7 s on two cores with other work, half of it idle."""
 LEAST_GAIN = 0.05
 """More sessions than places open strategies once more: only for an end that comes earlier by this share."""
 
@@ -54,7 +55,7 @@ def _end_ns(parts: Sequence[list[Cell]], places: int, expected: Expected) -> int
         time_ns = expected(part)
         if time_ns is None:
             return None
-        busy_ns[busy_ns.index(min(busy_ns))] += OPENING_NS + time_ns
+        busy_ns[busy_ns.index(min(busy_ns))] += time_ns
     return max(busy_ns)
 
 
@@ -65,9 +66,11 @@ def longest_first(groups: Sequence[list[Cell]], expected: Expected) -> list[list
     return [groups[index] for index in order]
 
 
-def spent_ns(recordings: Sequence[Recording]) -> int | None:
-    """What a session of these cells took by what it recorded: its startup once, and every request; `None` of none."""
-    if not recordings:
-        return None
-    startup = max(recording.startup_ns for recording in recordings)
-    return startup + sum(sample.e2e_ns for each in recordings for sample in (*each.warmups, *each.samples))
+def session_ns(recordings: Sequence[Recording], *, was_checked: bool) -> int:
+    """What a session of the cells of these takes: its startup once, every request, and what no recording holds of it.
+
+    That is its process, and the look at its tokens at its longest, which is short if an earlier session's were.
+    """
+    startup_ns = max(recording.startup_ns for recording in recordings)
+    requests_ns = sum(sample.e2e_ns for each in recordings for sample in (*each.warmups, *each.samples))
+    return STARTING_NS + startup_ns + requests_ns + (AGAIN_NS if was_checked else CHECK_NS)

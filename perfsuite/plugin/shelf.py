@@ -1,6 +1,6 @@
 """Owns the baselines of one run: read once the device is known, judged by, and replaced by --save-baseline alone."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,12 +92,9 @@ class Shelf:
         """Devices that have a baseline of this cell."""
         return self._store.devices_with(cell)
 
-    def past(self, cell: Cell) -> Baseline | None:
-        """What is stored of a cell, of whichever environment; `None` if there is nothing that can be read."""
-        try:
-            return self._store.any_of(cell)
-        except BaselineError:
-            return None
+    def past(self, cell: Cell, is_wanted: Callable[[str], bool]) -> Baseline | None:
+        """The newest stored of a cell by devices that are wanted; `None` if there is nothing that can be read."""
+        return self._store.any_of(cell, is_wanted)
 
     def not_measured(self, recordings: Recordings) -> tuple[str, ...]:
         """Ids of the cells stored for these devices, strategies and models that no shard of this run asks for."""

@@ -106,18 +106,37 @@ def baseline(*levels_ms: float) -> Baseline:
     )
 
 
+def differing(step: float, sessions: int = 8) -> Baseline:
+    """Every other session takes so many times longer than the rest."""
+    return baseline(*(40 * (step if index % 2 else 1) for index in range(sessions)))
+
+
+def sd_of(step: float, sessions: int = 8) -> float:
+    """The standard deviation of the logarithms of those; exact for an even number of sessions."""
+    return math.log(step) / 2 * math.sqrt(sessions / (sessions - 1))
+
+
 def test_of_a_strategy_whose_sessions_differ_more_half_of_that_is_allowed() -> None:
-    noisy = baseline(40, 44, 48.4, 44)
+    noisy, quiet = differing(1.1), differing(1.001)
     spread = spread_of(TTFT_P50, [noisy])
-    assert spread == pytest.approx(math.log(1.1) * math.sqrt(2 / 3), rel=0.02)
+    assert spread == pytest.approx(sd_of(1.1), rel=0.02)
     assert allowances({TTFT_P50: 0.04}, [noisy])["ttft"] == pytest.approx(spread / 2)
-    quiet = baseline(40, 40.1, 40.2, 40.1)
     assert allowances({TTFT_P50: 0.04}, [quiet])["ttft"] == pytest.approx(0.01)
-    assert spread_of(TTFT_P50, [noisy, quiet]) == pytest.approx(spread / math.sqrt(2), rel=0.01)
 
 
-def test_two_stored_sessions_say_nothing_of_how_much_sessions_differ() -> None:
-    assert spread_of(TTFT_P50, [baseline(40, 60)]) == spread_of(TTFT_P50, []) == 0.0
+def test_cells_count_by_how_much_their_sessions_tell() -> None:
+    """Eight sessions have 7 degrees of freedom, six have 5."""
+    found = spread_of(TTFT_P50, [differing(1.1, 8), differing(1.3, 6)])
+    assert found**2 == pytest.approx((7 * sd_of(1.1, 8) ** 2 + 5 * sd_of(1.3, 6) ** 2) / 12, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("sessions", "is_known"),
+    [((), False), ((7,), False), ((8,), True), ((5,), False), ((5, 5), True), ((4, 4, 4, 4), False)],
+)
+def test_few_stored_sessions_say_nothing_of_how_much_sessions_differ(sessions: tuple[int, ...], is_known: bool) -> None:
+    """Three would often find the spread twice as large as it is, however many cells those share."""
+    assert (spread_of(TTFT_P50, [differing(1.1, count) for count in sessions]) > 0) == is_known
 
 
 def test_the_words_have_the_change_its_interval_and_what_is_allowed() -> None:

@@ -56,7 +56,12 @@ def test_shares_have_no_more_cores_than_the_control_group_may_keep_busy(tmp_path
     """Else one that compiles on all of its cores holds its neighbours back, though they have cores of their own."""
     there = system(tmp_path, {}, {0: "0-31", 1: "32-63"})
     assert shares([0, 1], range(64), there, most=16) == (tuple(range(8)), tuple(range(32, 40)))
-    assert shares([0, 1], range(64), there, most=1) == ((0,), (32,))
+    assert shares([0, 1], range(64), there, most=2) == ((0,), (32,))
+
+
+@pytest.mark.parametrize(("groups", "most"), [(2, 1), (4, 2)])
+def test_more_shares_than_the_control_group_may_keep_busy_get_no_cores(tmp_path: Path, groups: int, most: int) -> None:
+    assert shares([None] * groups, range(8), tmp_path, most=most) == ((),) * groups
 
 
 @pytest.mark.parametrize(
@@ -83,3 +88,13 @@ def test_of_two_control_groups_the_narrower_counts(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "cpu.max").write_text(text)
     assert quota([tmp_path / "own", tmp_path / "container"]) == 2
+
+
+def test_the_limit_of_a_group_further_up_counts(tmp_path: Path) -> None:
+    """Slurm limits the job, and a session's process is in a task of a step of it."""
+    own = tmp_path / "slurm" / "job_7" / "step_0" / "user" / "task_0"
+    own.mkdir(parents=True)
+    (own / "cpu.max").write_text("max 100000")
+    (tmp_path / "slurm" / "job_7" / "cpu.max").write_text("400000 100000")
+    (tmp_path / "slurm" / "cpu.max").write_text("1600000 100000")
+    assert quota([own]) == 4

@@ -6,68 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from perfsuite.core.errors import OptionError
-from perfsuite.core.options import MeasureOptions
-from perfsuite.fleet.dealing import Chain, deal
+from perfsuite.fleet.dealing import Chain
 from perfsuite.fleet.place import Errand, Outcome
-from perfsuite.measure.launcher import SessionEnd
-from perfsuite.measure.session import Progress, SessionJob
-from tests.builders import make_cell
-
-DONE = Outcome(end=SessionEnd(refused="done"))
-PATIENCE_S = 30
-
-
-def job(session: int) -> SessionJob:
-    return SessionJob(reference="x:Y", cells=(make_cell(),), session=session, measure=MeasureOptions())
-
-
-def chain(*sessions: int, seen: list[int] | None = None) -> Chain:
-    """One session after the other."""
-    for session in sessions:
-        yield Errand(job=job(session))
-        if seen is not None:
-            seen.append(session)
-
-
-class Listener:
-    def __init__(self) -> None:
-        self.began_on: list[tuple[int, str]] = []
-        self.told: list[tuple[int, str]] = []
-        self.finished: list[int] = []
-        self.threads: set[int] = set()
-
-    def began(self, job: SessionJob, place: str) -> None:
-        self.began_on.append((job.session, place))
-
-    def progressed(self, job: SessionJob, progress: Progress) -> None:
-        self.threads.add(threading.get_ident())
-        self.told.append((job.session, progress.stage))
-
-    def ended(self, job: SessionJob, outcome: Outcome) -> None:
-        self.threads.add(threading.get_ident())
-        self.finished.append(job.session)
-
-
-class Scripted:
-    """A place that runs what it is given at once, unless `held` keeps it until somebody lets it go or stops it."""
-
-    def __init__(self, name: str, held: bool = False) -> None:
-        self.name = name
-        self.here, self.let_go = threading.Event(), threading.Event()
-        self.at_once = self.most_at_once = 0
-        if not held:
-            self.let_go.set()
-
-    def run(self, errand: Errand, on_progress, stop: threading.Event) -> Outcome:
-        self.at_once += 1
-        self.most_at_once = max(self.at_once, self.most_at_once)
-        on_progress(Progress(stage="load"))
-        self.here.set()
-        while not self.let_go.wait(0.01):
-            if stop.is_set():
-                return Outcome(end=None)
-        self.at_once -= 1
-        return DONE
+from perfsuite.measure.session import SessionJob
+from tests.fleet.scripted_places import DONE, PATIENCE_S, Listener, Scripted, chain, deal, job
 
 
 def test_every_session_runs_once_and_one_at_a_time_on_each_place() -> None:
@@ -106,23 +48,6 @@ def test_a_place_that_is_free_is_used_while_another_is_busy() -> None:
     assert listener.began_on[0] == (0, "slow")
     assert [place for session, place in listener.began_on if session] == ["quick"] * 4
     assert listener.finished == [1, 2, 3, 4, 0]
-
-
-def test_the_next_round_begins_on_another_place() -> None:
-    """Two strategies of which each would always be measured on its own device seem slower if that is."""
-    rounds = []
-    for session in range(3):
-        both = threading.Barrier(2)
-
-        class Together(Scripted):
-            def run(self, errand: Errand, on_progress, stop: threading.Event, both=both) -> Outcome:
-                both.wait(PATIENCE_S)
-                return DONE
-
-        listener = Listener()
-        deal([chain(session), chain(session)], [Together("a"), Together("b")], listener)
-        rounds.append([place for _, place in listener.began_on])
-    assert rounds == [["a", "b"], ["b", "a"], ["a", "b"]]
 
 
 def test_a_chain_that_has_nothing_to_do_any_more_takes_no_place() -> None:

@@ -11,7 +11,7 @@ from perfsuite.core.codec import encode
 from perfsuite.fleet.demand import Demand
 from perfsuite.fleet.node import Answer, Facts
 from perfsuite.fleet.place import Errand
-from perfsuite.fleet.ray_place import RayPlace
+from perfsuite.fleet.ray_place import WAITING, RayPlace
 from perfsuite.measure.launcher import SessionEnd
 from perfsuite.measure.session import Progress
 from tests.fleet.jobs import make_job
@@ -117,6 +117,51 @@ def test_a_mailbox_that_is_slow_costs_no_session() -> None:
     outcome = place(ray).run(Errand(job=make_job("Steady")), unheard, threading.Event())
     assert (outcome.end, outcome.notes) == (SessionEnd(refused="done"), ())
     assert ray.given == [0]
+
+
+class SlowMailbox:
+    """Answers when it is asked for the third time what it was asked at first; each question empties it."""
+
+    def __init__(self, *messages: Any) -> None:
+        self._messages = list(messages)
+        self._answers: list[list[Any]] = []
+        self._waited = 0
+
+    def take(self, _: str) -> int:
+        self._answers.append(self._messages)
+        self._messages = []
+        return len(self._answers) - 1
+
+    def answer(self, question: int) -> list[Any]:
+        self._waited += 1
+        if self._waited < 3:
+            raise exceptions.GetTimeoutError("30 s")
+        return self._answers[question]
+
+
+class RayWithMailbox(Ray):
+    """Its task is over once the mail has come."""
+
+    def __init__(self, mailbox: SlowMailbox) -> None:
+        super().__init__(None)
+        self.mailbox = mailbox
+
+    def get(self, reference: Any, timeout: float = 0) -> Any:
+        if isinstance(reference, tuple):
+            mail = self.mailbox.answer(reference[1])
+            self.answers = (DONE,)
+            return mail
+        return super().get(reference, timeout)
+
+
+def test_what_a_slow_mailbox_was_asked_for_is_heard_when_it_answers() -> None:
+    """The session runs, on a node that is named there; that no other node has room is nothing to it."""
+    mailbox, heard = SlowMailbox("left", encode(Progress(stage="load"))), []
+    made = place(RayWithMailbox(mailbox), has_room=lambda: False)
+    made._mailbox = SimpleNamespace(take=SimpleNamespace(remote=lambda key: (MAIL, mailbox.take(key))))
+    outcome = made.run(Errand(job=make_job("Steady")), heard.append, threading.Event())
+    assert outcome.end == SessionEnd(refused="done")
+    assert [progress.stage for progress in heard] == [WAITING, "load"]
 
 
 def test_a_run_that_stops_ends_its_task() -> None:

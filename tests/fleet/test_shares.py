@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from perfsuite.core.matrix import Cell
-from perfsuite.fleet.shares import OPENING_NS, Expected, cut, longest_first, spent_ns
+from perfsuite.fleet.shares import STARTING_NS, Expected, cut, longest_first, session_ns
+from perfsuite.measure.session_check import AGAIN_NS, CHECK_NS
 from tests.builders import make_cell, make_recording
 
 EAGER = [make_cell("eager", prompt=length) for length in (10, 50, 100, 150, 200)]
@@ -52,8 +53,12 @@ def test_groups_that_end_together_are_not_cut() -> None:
 
 
 def test_a_group_is_not_cut_for_less_time_than_it_takes_to_open_a_strategy_again() -> None:
-    opening = OPENING_NS / 10**9
-    assert cut([EAGER, JIT], 2, taking(eager=opening / 5, jit=opening / 5)) == [EAGER, JIT]
+
+    def expected(cells: Sequence[Cell], opening: int = 20) -> int:
+        return opening + 4 * len(cells)
+
+    assert cut([EAGER, JIT], 2, expected) == [EAGER, JIT]
+    assert len(cut([EAGER, JIT], 2, lambda cells: expected(cells, opening=1))) > 2
 
 
 def test_what_nobody_knows_comes_first_then_the_longest() -> None:
@@ -63,8 +68,11 @@ def test_what_nobody_knows_comes_first_then_the_longest() -> None:
     assert [cells[0].strategy for cells in ordered] == ["fake", "jit", "eager"]
 
 
-def test_a_session_takes_its_startup_once_and_all_of_its_requests() -> None:
+@pytest.mark.parametrize(("was_checked", "check_ns"), [(False, CHECK_NS), (True, AGAIN_NS)])
+def test_a_session_takes_its_startup_once_all_of_its_requests_and_the_look_at_its_tokens(
+    was_checked: bool, check_ns: int
+) -> None:
     one, other = (make_recording(cell, n=4) for cell in EAGER[:2])
     requests = sum(sample.e2e_ns for each in (one, other) for sample in (*each.warmups, *each.samples))
-    assert spent_ns([one, other]) == one.startup_ns + requests
-    assert spent_ns([]) is None
+    spent_ns = session_ns([one, other], was_checked=was_checked)
+    assert spent_ns == STARTING_NS + one.startup_ns + requests + check_ns
