@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Recording
-from perfsuite.measure.session_check import AGAIN_NS, CHECK_NS
+from perfsuite.measure.session_check import CHECK_AGAIN_NS, CHECK_NS
 
 Expected = Callable[[Sequence[Cell]], int | None]
 """Nanoseconds that a session of these cells may take from its start to its end, `None` if nobody knows."""
@@ -73,4 +73,4 @@ def session_ns(recordings: Sequence[Recording], *, was_checked: bool) -> int:
     """
     startup_ns = max(recording.startup_ns for recording in recordings)
     requests_ns = sum(sample.e2e_ns for each in recordings for sample in (*each.warmups, *each.samples))
-    return STARTING_NS + startup_ns + requests_ns + (AGAIN_NS if was_checked else CHECK_NS)
+    return STARTING_NS + startup_ns + requests_ns + (CHECK_AGAIN_NS if was_checked else CHECK_NS)

@@ -15,14 +15,13 @@ from perfsuite.core.ratio import COMPARED_SESSIONS
 from perfsuite.core.recording import Recording
 from perfsuite.core.selftest import SelfTest
 from perfsuite.core.shard import Portion
-from perfsuite.core.units import format_seconds
 from perfsuite.core.validity import problems
 from perfsuite.core.verdict import Outcome, Verdict
 from perfsuite.core.workload import Workload
-from perfsuite.measure.clock import HostClock
 from perfsuite.measure.environment import commit_of
 from perfsuite.measure.schedule import undecided
 from perfsuite.plugin.bench import Bench
+from perfsuite.plugin.budget import Budget
 from perfsuite.plugin.chronicle import chronicle_of
 from perfsuite.plugin.fleet import Fleet
 from perfsuite.plugin.paths import summary_trouble
@@ -36,9 +35,6 @@ from perfsuite.plugin.shelf import Shelf
 from perfsuite.plugin.twin import Twin, doubts
 from perfsuite.plugin.twin_run import comparison, headline, unjudged
 from perfsuite.report.annotations import Place
-
-BUDGET_FACTOR = 4
-"""Without --perf-budget no further session starts after so many times the first pass, trials of neighbours aside."""
 
 
 class Campaign:
@@ -214,19 +210,14 @@ class Campaign:
             self._notes.append(f"--perf-sessions: nothing turns red below {AGREEING_SESSIONS} sessions that agree")
 
     def _measure_to_the_end(self, sessions: Sessions, fleet: Fleet) -> None:
-        clock = HostClock()
-        began_ns = clock.now_ns()
+        budget = Budget(self.options.gate.budget_ns)
         fresh = [cell for cell in sessions.cells if not sessions.count(cell)]
         sessions.measure(fresh)
         self._load_baselines()
-        first_pass_ns = clock.now_ns() - began_ns - fleet.trials_ns
-        sessions.heed(first_pass_ns)
-        budget_ns = self._budget_ns(first_pass_ns) if fresh else self.options.gate.budget_ns
+        sessions.heed(budget.end_first_pass(fleet.trials_ns, is_endless=not fresh or self._is_endless))
         while more := self._wanting(sessions):
-            spent_ns = clock.now_ns() - began_ns - (0 if self.options.gate.budget_ns else fleet.trials_ns)
-            if budget_ns is not None and spent_ns >= budget_ns:
-                spent = format_seconds(budget_ns)
-                self._notes.append(f"--perf-budget: {len(more)} cells want another session, but {spent} are spent")
+            if budget.is_over(fleet.trials_ns):
+                self._notes.append(budget.told(len(more), "session"))
                 break
             self._measure_more(sessions, more)
         if self.options.save_baseline:
@@ -242,13 +233,13 @@ class Campaign:
     def _lacking(self, cell: Cell) -> int:
         return max(1, self.options.gate.baseline_sessions - len(self.recordings(cell)))
 
-    def _budget_ns(self, first_pass_ns: int) -> int | None:
-        """When no further session starts any more; saving a baseline takes the sessions it takes.
+    @property
+    def _is_endless(self) -> bool:
+        """Saving a baseline takes the sessions it takes.
 
         So does a comparison of strategies, unless there are baselines to judge by as well.
         """
-        is_free = self.options.save_baseline or (self._is_comparing and not self.shelf.usable)
-        return self.options.gate.budget_ns or (None if is_free else BUDGET_FACTOR * first_pass_ns)
+        return self.options.save_baseline or (self._is_comparing and not self.shelf.usable)
 
     @property
     def _is_comparing(self) -> bool:

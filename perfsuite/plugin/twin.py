@@ -19,16 +19,14 @@ from perfsuite.core.twin import (
 )
 from perfsuite.core.units import format_seconds
 from perfsuite.core.verdict import Judgement, Outcome, Verdict
-from perfsuite.measure.clock import HostClock
 from perfsuite.measure.schedule import undecided
+from perfsuite.plugin.budget import Budget
 from perfsuite.plugin.selection import Ask
 from perfsuite.plugin.twin_sessions import TwinSessions
 from perfsuite.report.twin import Row
 
 LEAST_ROUNDS = 3
 """So many sessions must agree before anything is red, and fewer A/A sessions say too little of the noise."""
-BUDGET_FACTOR = 4
-"""Without --perf-budget no further round starts after so many times the first ones."""
 DOUBTED = (Outcome.REGRESSED, Outcome.INCONCLUSIVE)
 """What a stored baseline says of a metric that is then measured in turns."""
 
@@ -67,21 +65,19 @@ class Twin:
 
     def measure(self) -> None:
         """Rounds until everything is decided, the sessions of the gate are made or the budget is spent."""
-        clock = HostClock()
-        began_ns = clock.now_ns()
+        budget = Budget(self._options.budget_ns)
         try:
-            self._measure(clock, began_ns)
+            self._measure(budget)
         finally:
-            self._spent_ns = clock.now_ns() - began_ns
+            self._spent_ns = budget.spent_ns
 
-    def _measure(self, clock: HostClock, began_ns: int) -> None:
+    def _measure(self, budget: Budget) -> None:
         for _ in range(min(LEAST_ROUNDS, self._options.twin_sessions)):
             self._round(self.cells)
-        budget_ns = self._options.budget_ns or BUDGET_FACTOR * (clock.now_ns() - began_ns)
+        budget.end_first_pass()
         while more := self._wanting():
-            if clock.now_ns() - began_ns >= budget_ns:
-                spent = format_seconds(budget_ns)
-                self._note(f"--perf-budget: {len(more)} cells want another twin session, but {spent} are spent")
+            if budget.is_over():
+                self._note(budget.told(len(more), "twin session", "the first rounds"))
                 return
             self._round(more)
 

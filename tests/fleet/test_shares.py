@@ -6,7 +6,7 @@ import pytest
 
 from perfsuite.core.matrix import Cell
 from perfsuite.fleet.shares import STARTING_NS, Expected, cut, longest_first, session_ns
-from perfsuite.measure.session_check import AGAIN_NS, CHECK_NS
+from perfsuite.measure.session_check import CHECK_AGAIN_NS, CHECK_NS
 from tests.builders import make_cell, make_recording
 
 EAGER = [make_cell("eager", prompt=length) for length in (10, 50, 100, 150, 200)]
@@ -68,7 +68,7 @@ def test_what_nobody_knows_comes_first_then_the_longest() -> None:
     assert [cells[0].strategy for cells in ordered] == ["fake", "jit", "eager"]
 
 
-@pytest.mark.parametrize(("was_checked", "check_ns"), [(False, CHECK_NS), (True, AGAIN_NS)])
+@pytest.mark.parametrize(("was_checked", "check_ns"), [(False, CHECK_NS), (True, CHECK_AGAIN_NS)])
 def test_a_session_takes_its_startup_once_all_of_its_requests_and_the_look_at_its_tokens(
     was_checked: bool, check_ns: int
 ) -> None:
