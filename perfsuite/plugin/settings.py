@@ -8,26 +8,19 @@ import pytest
 
 from perfsuite.core.engine import EngineOptions
 from perfsuite.core.errors import OptionError
-from perfsuite.core.metrics import Metric
 from perfsuite.core.options import (
-    DEFAULT_RESOURCES,
-    DEFAULT_TOLERANCES,
-    GateOptions,
     MeasureOptions,
     Options,
-    merge_tolerances,
     parse_lengths,
-    parse_resources,
     parse_slowdown,
     parse_timeouts,
-    parse_tolerances,
 )
-from perfsuite.core.recording import ENVIRONMENT_KEYS
 from perfsuite.core.shard import Shard
 from perfsuite.core.throughput import parse_objectives
 from perfsuite.core.units import parse_duration
 from perfsuite.core.workload import ModelSpec, SamplingParams
 from perfsuite.plugin.fleet_settings import FleetSettings, read_fleet
+from perfsuite.plugin.gate_settings import read_gate
 from perfsuite.plugin.paths import report_paths
 from perfsuite.plugin.reader import FLAGS, Reader
 from perfsuite.plugin.shard_settings import read_shard
@@ -141,7 +134,7 @@ def _options(reader: Reader, strategies: tuple[str, ...], save_baseline: bool) -
         sampling=_sampling(reader),
         seed=reader.number("seed", int, least=0),
         measure=_measure(reader),
-        gate=_gate(reader, save_baseline),
+        gate=read_gate(reader, save_baseline=save_baseline),
         save_baseline=save_baseline,
         objectives=parse_objectives(reader.text("goodput"), where=where["goodput"]),
     )
@@ -223,37 +216,3 @@ def _monitor(reader: Reader) -> bool:
     if text not in ("on", "off"):
         raise OptionError(f"{FLAGS['monitor'].option}: {text!r} is not allowed; write 'on' or 'off'")
     return text == "on"
-
-
-def _gate(reader: Reader, save_baseline: bool) -> GateOptions:
-    budget, sessions = reader.text("budget"), reader.whole_or_none("sessions")
-    defaults = GateOptions()
-    return GateOptions(
-        tolerances=_tolerances(reader),
-        resources=_resources(reader),
-        sessions=defaults.sessions if save_baseline else sessions or defaults.sessions,
-        twin_sessions=sessions or defaults.twin_sessions,
-        baseline_sessions=sessions or defaults.baseline_sessions,
-        budget_ns=parse_duration(budget, where=FLAGS["budget"].option) if budget else None,
-        strict=reader.switch("strict"),
-        ignored_environment=_allowed_mismatches(reader),
-    )
-
-
-def _allowed_mismatches(reader: Reader) -> frozenset[str]:
-    keys = frozenset(part.strip() for part in reader.text("allow_mismatch").split(",") if part.strip())
-    unknown = sorted(keys - set(ENVIRONMENT_KEYS))
-    if unknown:
-        known = ", ".join(ENVIRONMENT_KEYS)
-        raise OptionError(f"{FLAGS['allow_mismatch'].option}: {unknown[0]!r} is not a key; choose from {known}")
-    return keys
-
-
-def _tolerances(reader: Reader) -> dict[Metric, float]:
-    flag = FLAGS["tolerance"]
-    return merge_tolerances(DEFAULT_TOLERANCES, parse_tolerances(reader.text("tolerance"), where=flag.option))
-
-
-def _resources(reader: Reader) -> dict[str, float]:
-    flag = FLAGS["tolerance"]
-    return merge_tolerances(DEFAULT_RESOURCES, parse_resources(reader.text("tolerance"), where=flag.option))
