@@ -23,11 +23,13 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
-PROMPT, SAMPLES = 100, 640
+PROMPT, SAMPLES, BUDGET = 100, 640, "10m"
+ROUNDS = 60
+"""Rounds of twenty requests of each in which the work is calibrated."""
 FLAGS = (
-    *("--perf-prompt-lengths", str(PROMPT), "--perf-samples", str(SAMPLES)),
+    *("--perf-prompt-lengths", str(PROMPT)),
     *("--perf-decode-samples", "1", "--perf-output-tokens", "2"),
-    *("--perf-tolerance", "ttft.p50=5%,ttft.p99=off,tpot.p50=off,e2e.p50=off", "--perf-budget", "10m"),
+    *("--perf-tolerance", "ttft.p50=5%,ttft.p99=off,tpot.p50=off,e2e.p50=off"),
 )
 SPEED_TEST = """
 import pytest
@@ -75,8 +77,6 @@ class Jit(Own, JitStrategy):
     pass
 '''
 CLASSES = {"eager": "Eager", "jit": "Jit"}
-ROUNDS = 60
-"""Rounds of twenty requests of each in which the work is calibrated."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 
 
@@ -109,7 +109,7 @@ def times_ns(strategy: Any, requests: Sequence[Any]) -> Iterator[int]:
         yield time.perf_counter_ns() - began
 
 
-def calibrate(name: str, model: str, changes: Sequence[int], folder: Path) -> dict[int, int]:
+def calibrate(name: str, model: str, changes: Sequence[int], folder: Path, rounds: int) -> dict[int, int]:
     """How many steps more make the first token so many percent later, by three strategies open in this process."""
     import torch
 
@@ -134,24 +134,26 @@ def calibrate(name: str, model: str, changes: Sequence[int], folder: Path) -> di
         list(times_ns(strategy, requests))
         opened.append((count, strategy))
     found: dict[int, list[int]] = {count: [] for count in counts}
-    for round_ in range(ROUNDS):
+    for round_ in range(rounds):
         for count, strategy in opened if round_ % 2 else opened[::-1]:
             strategies.STEPS[0] = count
             found[count] += list(times_ns(strategy, requests))[1:]
+    for _, strategy in opened:
+        strategy.close()
     plain = statistics.median(found[0])
     share = float(np.median(np.array(found[40]) / np.array(found[0]))) - 1
     sys.stdout.write(f"{name}: {plain / 1e6:.3f} ms, 40 steps more take {100 * share:.2f} %\n")
     return {change: round(40 * change / 100 / share) for change in changes}
 
 
-def one_run(project: Path, name: str, model: str, change: int) -> dict[str, Any]:
+def one_run(project: Path, name: str, model: str, change: int, flags: Sequence[str]) -> dict[str, Any]:
     """The verdict of one run of twin mode, and how long it took."""
     git(project, "checkout", "--quiet", f"plus-{change}")
     report = project / ".perfsuite" / "report.json"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--perf", "--perf-against", "plus-0"]
     command += ["--perf-strategy", f"strategies:{CLASSES[name]}", "--perf-model", model]
-    command += ["--perf-json", str(report), *FLAGS]
+    command += ["--perf-json", str(report), *FLAGS, *flags]
     load, began = os.getloadavg()[0], time.monotonic()
     environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join((str(project), str(ROOT)))}
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
@@ -232,7 +234,11 @@ def main() -> None:
     parser.add_argument("--changes", default="0,5,8")
     parser.add_argument("--steps", default="", metavar="5=42,8=68", help="the work of each change; else calibrated")
     parser.add_argument("--until", default="", metavar="HH:MM", help="begin no run after this time (UTC)")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="pairs a session")
+    parser.add_argument("--budget", default=BUDGET, help="of one run")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of twenty requests of each, to calibrate")
     arguments = parser.parse_args()
+    flags = ("--perf-samples", str(arguments.samples), "--perf-budget", arguments.budget)
     changes = [int(part) for part in arguments.changes.split(",")]
     project = arguments.folder.absolute() / arguments.strategy
     results_file = arguments.folder / "results.jsonl"
@@ -240,14 +246,14 @@ def main() -> None:
         steps = {0: 0, **dict((int(part) for part in pair.split("=")) for pair in arguments.steps.split(",") if pair)}
         if not arguments.steps:
             place = arguments.folder / f"calibration-{arguments.strategy}"
-            steps = calibrate(arguments.strategy, arguments.model, (0, 5, 8), place)
+            steps = calibrate(arguments.strategy, arguments.model, (0, 5, 8), place, arguments.rounds)
         sys.stdout.write(f"steps by percent: {steps}\n")
         make_repository(project, steps)
     for _ in range(arguments.runs):
         for change in changes:
             if arguments.until and time.strftime("%H:%M", time.gmtime()) >= arguments.until:
                 break
-            found = one_run(project, arguments.strategy, arguments.model, change)
+            found = one_run(project, arguments.strategy, arguments.model, change, flags)
             sys.stdout.write(f"{json.dumps(found)}\n")
             sys.stdout.flush()
             with results_file.open("a", encoding="utf-8") as file:

@@ -12,7 +12,19 @@ import sys
 import time
 from pathlib import Path
 
-from docs.benchmarks.twin import CLASSES, FLAGS, ONE_THREAD, ROOT, SPEED_TEST, STRATEGIES, calibrate, git
+from docs.benchmarks.twin import (
+    BUDGET,
+    CLASSES,
+    FLAGS,
+    ONE_THREAD,
+    ROOT,
+    ROUNDS,
+    SAMPLES,
+    SPEED_TEST,
+    STRATEGIES,
+    calibrate,
+    git,
+)
 
 COMMITS = 16
 
@@ -43,14 +55,14 @@ def main() -> None:
     parser.add_argument("--planted", type=int, default=11, help=f"1 to {COMMITS - 1}")
     arguments = parser.parse_args()
     place = arguments.folder.absolute()
-    steps = calibrate(arguments.strategy, arguments.model, (arguments.change,), place / "calibration")
+    steps = calibrate(arguments.strategy, arguments.model, (arguments.change,), place / "calibration", ROUNDS)
     project = place / "history"
     commits = make_history(project, arguments.planted, steps[arguments.change])
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--perf", "--perf-bisect"]
     command += ["--perf-strategy", f"strategies:{CLASSES[arguments.strategy]}", "--perf-model", arguments.model]
     began = time.monotonic()
     done = subprocess.run(
-        [*command, "--perf-against", commits[0], *FLAGS],
+        [*command, "--perf-against", commits[0], *FLAGS, "--perf-samples", str(SAMPLES), "--perf-budget", BUDGET],
         cwd=project,
         env={**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join((str(project), str(ROOT)))},
         capture_output=True,
