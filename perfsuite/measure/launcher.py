@@ -99,10 +99,15 @@ class Worker:
         self._lost: str | None = None
         self._measured: tuple[Recording, ...] = ()
         self._last = Progress(stage="start")
+        self.request_ns: int | None = None
+        """What a one-token request takes, as the worker said when it last waited for its turn."""
 
-    def give_turn(self, count: int = 1) -> None:
-        """Let a worker that waits for its turn go on, and as many times more as it is told."""
-        _tell(self._process, "\n" * (count - 1))
+    def give_turn(self, count: int = 1, *, requests: int | None = None) -> None:
+        """Let a worker that waits for its turn go on, and as many times more as it is told.
+
+        `requests` is how many of a cell a turn is for; without it what the job says.
+        """
+        _tell(self._process, "\n".join([str(requests or "")] * count))
 
     @property
     def has_ended(self) -> bool:
@@ -125,7 +130,8 @@ class Worker:
             patience_s = to_s(self._job.measure.silence_of(self._last.stage))
             line = _next_line(self._lines, self._process, patience_s, self._stop)
             event = decode(Event, json.loads(line), where="worker event") if line else None
-            if event is not None and event.waiting:
+            if event is not None and event.waiting is not None:
+                self.request_ns = event.waiting.request_ns
                 return None
             if event is None or not (event.progress or event.environment or event.lost or event.measured):
                 return self._ended(event, hung=line is None)

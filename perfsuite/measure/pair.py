@@ -1,6 +1,6 @@
 """Owns two sessions that share a machine: both at once in turns, or one after the other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -11,6 +11,9 @@ from perfsuite.measure.recipe import Recipe
 from perfsuite.measure.session import Progress, SessionJob
 
 NO_ROOM = "out of memory"
+TURN_NS = 20 * 10**6
+"""What the requests of a turn shall take: some hosts change their speed within tenths of a second, so that neighbours
+in time must be near each other, and each turn is one comparison however many requests it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,23 +32,31 @@ OnProgress = Callable[[Progress], None]
 def run_in_turns(first: Launch, second: Launch, on_progress: OnProgress, *, seed: int) -> Ends:
     """Run both sessions, of which one works at a time; `seed` draws the order within every pair of turns.
 
-    The jobs must ask for turns and for the same blocks. When one arm breaks, the other is ended.
+    The jobs must ask for turns and for the same blocks, which become as short as the slower arm's requests ask for.
+    When one arm breaks, the other is ended.
     """
     order = np.random.default_rng(seed)
     with ExitStack() as stack:
         workers = [stack.enter_context(started(arm.job, on_progress, arm.recipe)) for arm in (first, second)]
         ends: list[SessionEnd | None] = [worker.follow() for worker in workers]
         while not any(map(_is_broken, ends)) and None in ends:
+            requests = requests_a_turn([worker.request_ns for worker in workers], first.job.measure.block_size)
             for arm in order.permutation(2).tolist():
                 if ends[arm] is None:
-                    ends[arm] = _one_turn(workers[arm])
+                    ends[arm] = _one_turn(workers[arm], requests)
                 if _is_broken(ends[arm]):
                     break
     return ends[0], ends[1]
 
 
-def _one_turn(worker: Worker) -> SessionEnd | None:
-    worker.give_turn()
+def requests_a_turn(request_ns: Sequence[int | None], most: int) -> int | None:
+    """How many requests of a cell make a turn, 1 to `most`; `None` until both arms know what one takes."""
+    known = [each for each in request_ns if each is not None]
+    return max(1, min(most, TURN_NS // max(1, *known))) if len(known) == len(request_ns) else None
+
+
+def _one_turn(worker: Worker, requests: int | None) -> SessionEnd | None:
+    worker.give_turn(requests=requests)
     return worker.follow()
 
 

@@ -58,6 +58,7 @@ class Recorder:
         self._report = report
         self._watcher = watcher
         self._turns = turns
+        self._block_size = options.block_size
         self._vocabulary = strategy.facts().vocabulary
         self._salt = 1 + secrets.randbits(32) if isinstance(strategy, RunsElsewhere) else 0
         self._canaries = Canaries(strategy, clock) if turns is None else None
@@ -83,11 +84,16 @@ class Recorder:
         for index, take in enumerate(takes):
             self._begin(take, Progress(stage="warm-up", cell=index))
             self._warm_up(take)
-        blocks = -(-max(self._options.samples, self._options.decode_samples) // self._options.block_size)
+        if self._turns is not None:
+            self._turns.request_ns = max((take.warm_ns for take in takes if take.warm_ns is not None), default=None)
         with long_lived_objects_left_alone():
-            self._measure_in_turn(takes, order, blocks)
+            self._measure_in_turn(takes, order)
             if self._watcher is not None:
-                self._replace_disturbed(takes, blocks, self._watcher)
+                self._replace_disturbed(takes, self._blocks, self._watcher)
+
+    @property
+    def _blocks(self) -> int:
+        return -(-max(self._options.samples, self._options.decode_samples) // self._block_size)
 
     def _begin(self, take: CellTake, progress: Progress) -> None:
         self._current = take
@@ -106,37 +112,41 @@ class Recorder:
         with loss_told():
             return self._canaries.read() if self._canaries is not None else {}
 
-    def _measure_in_turn(self, takes: tuple[CellTake, ...], order: np.random.Generator, blocks: int) -> None:
+    def _measure_in_turn(self, takes: tuple[CellTake, ...], order: np.random.Generator) -> None:
+        """Block by block, as many as there are once the first turn says how long they are."""
         self._read_canaries()  # cold caches and first kernels
         before = self._read_canaries()
-        for block in range(blocks):
+        block = 0
+        while block < self._blocks:
             for index in order.permutation(len(takes)).tolist():
-                done, total = self._options.samples * block // blocks, self._options.samples
+                done, total = self._options.samples * block // self._blocks, self._options.samples
                 level = takes[index].level
                 told = Progress(
                     stage="measure", cell=index, done=done, total=total, p50_ns=level.value, half_ns=level.half_width
                 )
                 self._begin(takes[index], told)
                 self._take_turn(takes[index], block)
-                before = self._take_block(takes[index], block, self._shares(block, blocks), before)
+                before = self._take_block(takes[index], block, self._shares(block), before)
+            block += 1
         self._take_turn()
 
     def _take_turn(self, take: CellTake | None = None, block: int = 0) -> None:
         """Where another session shares the machine, wait until it rests; the first request after that does not count.
 
+        It does where a block has no other: caches are cold for a small part of such a request, and in either session.
         The last turn of a session, without a take, is for what follows the samples.
         """
         if self._turns is None:
             return
-        self._turns.take()
-        if take is not None:
+        self._block_size = self._turns.take() or self._block_size
+        if take is not None and self._block_size > 1:
             beyond = 1 + self._options.warmup + self._options.samples + self._options.decode_samples
             self._take(take, Phase.PREFILL, beyond + block, WARMUP_BLOCK)
 
-    def _shares(self, block: int, blocks: int) -> dict[Phase, range]:
+    def _shares(self, block: int) -> dict[Phase, range]:
         """The indices of the samples of each kind that this block takes."""
         counts = {Phase.PREFILL: self._options.samples, Phase.DECODE: self._options.decode_samples}
-        return {phase: _share(count, block, blocks) for phase, count in counts.items()}
+        return {phase: _share(count, block, self._blocks) for phase, count in counts.items()}
 
     def _replace_disturbed(self, takes: tuple[CellTake, ...], blocks: int, watcher: Watcher) -> None:
         """Take anew what was taken while the machine was disturbed; the last look only sets aside."""

@@ -52,6 +52,13 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """The worker is at rest until it is given a turn; `request_ns` is what a one-token request takes, once known."""
+
+    request_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One line from the worker; exactly one field is set.
 
@@ -60,8 +67,7 @@ class Event:
     `measured` are the recordings before their sampling is checked: they stand if the check ends the process.
 
     `refused` is an error in what the user asked for, `unavailable` a strategy that cannot run here, `broken` a strategy
-    that failed while it opened; `recordings` ends the session. `waiting` says that it is at rest until it is given a
-    turn.
+    that failed while it opened; `recordings` ends the session.
     """
 
     progress: Progress | None = None
@@ -72,4 +78,4 @@ class Event:
     unavailable: str | None = None
     broken: str | None = None
     recordings: tuple[Recording, ...] | None = None
-    waiting: bool = False
+    waiting: Waiting | None = None

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from statistics import median
 
 from perfsuite.core.canary import CanaryReading
 from perfsuite.core.disturbance import MANY, divided, windows
@@ -37,6 +38,12 @@ class CellTake:
         """The median TTFT so far, in nanoseconds, with its interval; no value before the first sample."""
         times = [sample.ttft_ns for sample in self.samples if sample.phase is Phase.PREFILL]
         return summarize(times).p50 if times else Quantile(probability=0.5, value=None, interval=None)
+
+    @property
+    def warm_ns(self) -> int | None:
+        """The median TTFT of the warm-up's one-token requests, in nanoseconds; `None` without any."""
+        times = [sample.ttft_ns for sample in self.warmups if sample.phase is Phase.PREFILL]
+        return round(median(times)) if times else None
 
     def saw_peak(self, count: int | None) -> None:
         """The most bytes of all blocks count."""

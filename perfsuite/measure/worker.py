@@ -36,7 +36,7 @@ from perfsuite.measure.opening import (
     wanted_abilities,
 )
 from perfsuite.measure.recorder import Recorder, one_line
-from perfsuite.measure.session import Event, Progress, SessionJob
+from perfsuite.measure.session import Event, Progress, SessionJob, Waiting
 from perfsuite.measure.session_check import CHECK_AGAIN_NS, CHECK_NS, check_session, unchecked
 from perfsuite.measure.strategy import ScriptsTime, Strategy
 from perfsuite.measure.strays import refuse_foreign
@@ -52,7 +52,7 @@ def main() -> None:
     job = decode(SessionJob, json.loads(sys.stdin.readline()), where="job")
     sys.path[:] = [*job.import_path, *(path for path in sys.path if path not in job.import_path)]
     events = _claim_standard_output()
-    turns = Turns(lambda: _write(events, Event(waiting=True)))
+    turns = Turns(lambda request_ns: _write(events, Event(waiting=Waiting(request_ns=request_ns))))
     threading.Thread(target=_end_with_the_run, args=(turns,), daemon=True, name="perfsuite-run-watch").start()
     run_job(job, lambda event: _write(events, event), turns if job.turns else None)
 
@@ -62,8 +62,11 @@ def _end_with_the_run(turns: Turns) -> None:
 
     With all its children. Not through sys.stdin, whose lock a waiting thread would hold while Python shuts down.
     """
+    line = b""
     while told := os.read(0, 4096):
-        turns.give(told.count(b"\n"))
+        *lines, line = (line + told).split(b"\n")
+        for each in lines:
+            turns.give(each.decode())
     if MARK in os.environ:
         end_marked(os.environ[MARK])
     if sys.platform != "win32" and os.getpgid(0) == os.getpid():

@@ -25,7 +25,7 @@ from perfsuite.plugin.progress import ProgressDisplay
 from perfsuite.plugin.settings import Settings
 
 BLOCK = 5
-"""One-token requests in a turn at most: short beside the seconds in which a machine changes its speed."""
+"""One-token requests in a turn at most; fewer where they are long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

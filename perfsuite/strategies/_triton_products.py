@@ -40,10 +40,10 @@ def product_in_halves(rows: Tensor, weight: Tensor, halves: Tensor) -> None:
 
 def _multiply_one_row(row: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
     wide, deep = weight.shape
-    columns, depth, warps = (1, 4096, 8) if deep > 2 * wide else (4, 1024, 8)
+    columns, depth = (2, 4096) if deep > 2 * wide else (4, 2048)  # measured: docs/benchmarks/speed.md
     overlap = overlaps(row.device)
     _one_row[(triton.cdiv(wide, columns),)](
-        row.contiguous(), weight, bias, out, wide, deep, columns, depth, overlap, num_warps=warps, launch_pdl=overlap
+        row.contiguous(), weight, bias, out, wide, deep, columns, depth, overlap, num_warps=4, launch_pdl=overlap
     )
 
 

@@ -11,7 +11,7 @@ from perfsuite.core.matrix import Cell
 from perfsuite.core.options import MeasureOptions
 from perfsuite.core.sample import Phase
 from perfsuite.core.workload import ModelSpec, Workload
-from perfsuite.measure.pair import Ends, Launch, lacked_room, run_in_turns, run_one_by_one
+from perfsuite.measure.pair import Ends, Launch, lacked_room, requests_a_turn, run_in_turns, run_one_by_one
 from perfsuite.measure.recipe import Recipe
 from perfsuite.measure.session import SessionJob
 from tests.scripted import MS
@@ -95,6 +95,37 @@ def test_the_first_request_after_waiting_does_not_count(tmp_path: Path) -> None:
         assert len(recording.samples) == 8 + 4
         assert len(recording.warmups) == 2 + 4
         assert recording.canaries == ()
+
+
+@pytest.mark.parametrize(
+    ("request_ms", "most", "requests"),
+    [
+        ((1, 1), 5, 5),
+        ((4, 6), 5, 3),
+        ((19, 6), 5, 1),
+        ((4, 35), 5, 1),
+        ((1, 1), 2, 2),
+        ((0, 0), 5, 5),
+        ((1, None), 5, None),
+    ],
+)
+def test_a_turn_is_for_as_many_requests_as_20_ms_have_room_for(
+    request_ms: tuple[int | None, ...], most: int, requests: int | None
+) -> None:
+    assert requests_a_turn([each and each * MS for each in request_ms], most) == requests
+
+
+def test_long_requests_take_turns_one_by_one_and_all_of_them_count(tmp_path: Path) -> None:
+    ends = in_turns(tmp_path, SLOW="new")
+    for end in ends:
+        assert end is not None
+        for recording in end.recordings:
+            assert [sample.block for sample in recording.of_phase(Phase.PREFILL)] == list(range(8))
+            assert len(recording.of_phase(Phase.DECODE)) == 4
+            assert len(recording.warmups) == 2
+    begun = [arm for arm, verb, what in log(tmp_path) if verb == "begins" and what.startswith("1 ")]
+    measured = begun[2 * 2 :]  # a warm-up of one such request for each of two cells
+    assert all(set(pair) == set(ARMS) for pair in zip(measured[::2], measured[1::2], strict=True))
 
 
 @pytest.mark.parametrize("arm", ARMS)
