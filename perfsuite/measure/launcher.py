@@ -21,6 +21,7 @@ from perfsuite.measure.family import MARK, end_group, end_marked, new_mark, sign
 from perfsuite.measure.last_words import death, output
 from perfsuite.measure.recipe import OWN, Recipe
 from perfsuite.measure.session import Event, Progress, SessionJob
+from perfsuite.measure.turns import Turn
 
 CLOSING_S = 30.0
 POLL_S = 0.5
@@ -102,12 +103,9 @@ class Worker:
         self.request_ns: int | None = None
         """What a one-token request takes, as the worker said when it last waited for its turn."""
 
-    def give_turn(self, count: int = 1, *, requests: int | None = None) -> None:
-        """Let a worker that waits for its turn go on, and as many times more as it is told.
-
-        `requests` is how many of a cell a turn is for; without it what the job says.
-        """
-        _tell(self._process, "\n".join([str(requests or "")] * count))
+    def give_turn(self, count: int = 1, turn: Turn | None = None) -> None:
+        """Let a worker that waits for its turn go on, and as many times more as it is told."""
+        _tell(self._process, "\n".join([turn.line if turn else ""] * count))
 
     @property
     def has_ended(self) -> bool:

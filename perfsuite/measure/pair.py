@@ -9,6 +9,7 @@ import numpy as np
 from perfsuite.measure.launcher import SessionEnd, Worker, run_session, started
 from perfsuite.measure.recipe import Recipe
 from perfsuite.measure.session import Progress, SessionJob
+from perfsuite.measure.turns import Turn, allowed_cores
 
 NO_ROOM = "out of memory"
 TURN_NS = 20 * 10**6
@@ -32,18 +33,20 @@ OnProgress = Callable[[Progress], None]
 def run_in_turns(first: Launch, second: Launch, on_progress: OnProgress, *, seed: int) -> Ends:
     """Run both sessions, of which one works at a time; `seed` draws the order within every pair of turns.
 
-    The jobs must ask for turns and for the same blocks, which become as short as the slower arm's requests ask for.
+    The jobs must ask for turns and for the same blocks, which become as short as the slower arm's requests ask for. In
+    a pair of turns both launch what a GPU does from the same core, since cores of a shared host differ for seconds.
     When one arm breaks, the other is ended.
     """
-    order = np.random.default_rng(seed)
+    order, cores = np.random.default_rng(seed), sorted(allowed_cores())
     with ExitStack() as stack:
         workers = [stack.enter_context(started(arm.job, on_progress, arm.recipe)) for arm in (first, second)]
         ends: list[SessionEnd | None] = [worker.follow() for worker in workers]
         while not any(map(_is_broken, ends)) and None in ends:
             requests = requests_a_turn([worker.request_ns for worker in workers], first.job.measure.block_size)
+            turn = Turn(requests=requests, core=int(order.choice(cores)) if cores else None)
             for arm in order.permutation(2).tolist():
                 if ends[arm] is None:
-                    ends[arm] = _one_turn(workers[arm], requests)
+                    ends[arm] = _one_turn(workers[arm], turn)
                 if _is_broken(ends[arm]):
                     break
     return ends[0], ends[1]
@@ -55,8 +58,8 @@ def requests_a_turn(request_ns: Sequence[int | None], most: int) -> int | None:
     return max(1, min(most, TURN_NS // max(1, *known))) if len(known) == len(request_ns) else None
 
 
-def _one_turn(worker: Worker, requests: int | None) -> SessionEnd | None:
-    worker.give_turn(requests=requests)
+def _one_turn(worker: Worker, turn: Turn) -> SessionEnd | None:
+    worker.give_turn(turn=turn)
     return worker.follow()
 
 

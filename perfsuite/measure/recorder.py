@@ -30,7 +30,7 @@ from perfsuite.measure.strategy import (
     TimesDevice,
 )
 from perfsuite.measure.take import CellTake
-from perfsuite.measure.turns import Turns
+from perfsuite.measure.turns import Binding, Turns
 from perfsuite.measure.watch import Watcher
 
 WARMUP_BLOCK = -1
@@ -59,6 +59,7 @@ class Recorder:
         self._watcher = watcher
         self._turns = turns
         self._block_size = options.block_size
+        self._binding = Binding() if strategy.facts().device.startswith("cuda") else None
         self._vocabulary = strategy.facts().vocabulary
         self._salt = 1 + secrets.randbits(32) if isinstance(strategy, RunsElsewhere) else 0
         self._canaries = Canaries(strategy, clock) if turns is None else None
@@ -138,7 +139,12 @@ class Recorder:
         """
         if self._turns is None:
             return
-        self._block_size = self._turns.take() or self._block_size
+        turn = self._turns.take()
+        self._block_size = turn.requests or self._block_size
+        if self._binding is not None and take is not None:
+            self._binding.bind(turn.core)
+        elif self._binding is not None:
+            self._binding.release()
         if take is not None and self._block_size > 1:
             beyond = 1 + self._options.warmup + self._options.samples + self._options.decode_samples
             self._take(take, Phase.PREFILL, beyond + block, WARMUP_BLOCK)
