@@ -29,7 +29,7 @@ ROUNDS = 60
 FLAGS = (
     *("--perf-prompt-lengths", str(PROMPT)),
     *("--perf-decode-samples", "1", "--perf-output-tokens", "2"),
-    *("--perf-tolerance", "ttft.p50=5%,ttft.p99=off,tpot.p50=off,e2e.p50=off"),
+    *("--perf-tolerance", "ttft.p50=5%,ttft.p99=off,tpot.p50=off,e2e.p50=off,ttft_device.p50=off,tpot_device.p50=off"),
 )
 SPEED_TEST = """
 import pytest
