@@ -61,37 +61,54 @@ class StaticStep:
         self._prefill: Run | None = None
         self._decode: Run | None = None
         self._prepared_count = 0
+        self._given_up: dict[int, tuple[int, str]] = {}
+        """By batch size the shortest cache beside which there was no room for any pass, and what was said then."""
 
     def expect(self, workloads: Iterable[Workload], *, all_must_fit: bool = False) -> None:
         """Prepare for these, the largest first, so that the smaller ones find their memory already there.
 
-        What does not fit is left to its first request, which will say so; DeviceMemoryError if nothing fits, or
-        not all that must.
+        What does not fit is left to its first request, which will say so; where the longest cache of a batch size
+        leaves no room for any pass, it is done without. DeviceMemoryError if nothing fits, or not all that must.
         """
         largest_first = sorted(workloads, key=lambda each: (each.batch_size, each.prompt_tokens), reverse=True)
-        for workload in sorted(largest_first, key=lambda each: each.total_tokens, reverse=True):
-            self.lane(workload.batch_size, workload.total_tokens)
         if all_must_fit:
+            self._lay_lanes(largest_first)
             for prepare in (self._prefill_for, self._decode_for):
                 for workload in largest_first:
                     prepare(workload)
             return
-        fitting = self._fitting(largest_first, self._prefill_for)
-        self._fitting(fitting, self._decode_for)
+        problems = first_problems = self._prepare_what_fits(largest_first)
+        while problems:
+            for rows, problem in problems.items():
+                largest_first = self._without_the_longest(largest_first, rows, problem)
+            if not largest_first:
+                raise DeviceMemoryError(next(iter(first_problems.values())))
+            problems = self._prepare_what_fits(largest_first)
 
-    def _fitting(self, workloads: list[Workload], prepare: Callable[[Workload], Run]) -> list[Workload]:
-        """Those that could be prepared; DeviceMemoryError if there are some and none could."""
-        problems = {}
-        for workload in workloads:
-            problem = _lack(prepare, workload)
-            if problem:
-                problems[workload] = problem
-                gc.collect()
-                torch.cuda.empty_cache()
-        fitting = [workload for workload in workloads if workload not in problems]
-        if problems and not fitting:
-            raise DeviceMemoryError(next(iter(problems.values())))
-        return fitting
+    def _lay_lanes(self, workloads: list[Workload]) -> None:
+        for workload in sorted(workloads, key=lambda each: each.total_tokens, reverse=True):
+            self.lane(workload.batch_size, workload.total_tokens)
+
+    def _prepare_what_fits(self, largest_first: list[Workload]) -> dict[int, str]:
+        """What was said of the largest, by the batch sizes that there was no room for at all."""
+        self._lay_lanes(largest_first)
+        fitting, of_prompts = _fitting(largest_first, self._prefill_for)
+        fitting, of_steps = _fitting(fitting, self._decode_for)
+        rows_that_fit = {each.batch_size for each in fitting}
+        problems: dict[int, str] = {}
+        for workload, problem in (of_prompts | of_steps).items():
+            if workload.batch_size not in rows_that_fit:
+                problems.setdefault(workload.batch_size, problem)
+        return problems
+
+    def _without_the_longest(self, workloads: list[Workload], rows: int, problem: str) -> list[Workload]:
+        """Those that need a shorter cache than the one of this batch size, which is given up with what it held."""
+        length = self._lanes[rows].forward.length
+        self._given_up[rows] = (length, problem)
+        self._lane = self._prefill = self._decode = None
+        self._lanes.pop(rows)
+        _give_memory_back()
+        return [each for each in workloads if each.batch_size != rows or cache_length(each.total_tokens) < length]
 
     def _prefill_for(self, workload: Workload) -> Run:
         return self._prefill_of(self._lanes[workload.batch_size], workload.prompt_tokens, workload.sampling)
@@ -101,7 +118,14 @@ class StaticStep:
 
     @torch.inference_mode(mode=False)
     def lane(self, rows: int, positions: int) -> Lane:
-        """The lane of a batch size; a new one, with nothing prepared, where there is none or it is too short."""
+        """The lane of a batch size; a new one, with nothing prepared, where there is none or it is too short.
+
+        DeviceMemoryError, and the lane that there is stays, if such a cache has been given up.
+        """
+        if rows in self._given_up:
+            too_long, problem = self._given_up[rows]
+            if cache_length(positions) >= too_long:
+                raise DeviceMemoryError(problem)
         lane = self._lanes.get(rows)
         if lane is None or lane.forward.length < positions:
             lane = self._lane = self._prefill = self._decode = None  # its memory goes before the new one comes
@@ -189,6 +213,24 @@ class StaticStep:
             f"{format_bytes(free_bytes(device) or 0)} are free; lower the batch size, the prompt or output length, or "
             "free the GPU"
         )
+
+
+def _fitting(
+    workloads: list[Workload], prepare: Callable[[Workload], Run]
+) -> tuple[list[Workload], dict[Workload, str]]:
+    """Those that could be prepared, and what was said of the others."""
+    problems = {}
+    for workload in workloads:
+        problem = _lack(prepare, workload)
+        if problem:
+            problems[workload] = problem
+            _give_memory_back()
+    return [workload for workload in workloads if workload not in problems], problems
+
+
+def _give_memory_back() -> None:
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def _lack(prepare: Callable[[Workload], Run], workload: Workload) -> str | None:

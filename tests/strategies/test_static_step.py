@@ -1,6 +1,7 @@
 """Passes over memory that never moves give what plain passes give, and prepare what a run will ask for."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -281,6 +282,40 @@ def test_a_prompt_for_which_there_is_no_room_fails_when_asked_for_and_the_others
 def test_where_no_prompt_fits_opening_fails(llama):
     with pytest.raises(DeviceMemoryError, match="preparing the prefill of 40 tokens"):
         StaticStep(static(llama), lacks_room_for(40)).expect([workload(40)])
+
+
+def lacks_room_beside_a_cache_of(length):
+    """Preparation of passes beside whose cache, if it is so long, there is no room for anything."""
+
+    def prepare(run, generator):
+        (lane,) = (cell.cell_contents for cell in run.__closure__ if isinstance(cell.cell_contents, Lane))
+        run()
+        if lane.forward.length >= length:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return run
+
+    return prepare
+
+
+def test_a_cache_beside_which_nothing_fits_is_given_up_and_shorter_requests_are_answered(llama):
+    step = StaticStep(static(llama), lacks_room_beside_a_cache_of(128))
+    step.expect([workload(20), workload(100), workload(40)])
+    assert (step.prepared, step.cache_lengths) == (3, (64,))
+    first = answer(step, request(20))
+    for tokens in (100, 110):
+        with pytest.raises(DeviceMemoryError, match=r"prefill of 100 tokens .* the cache of 128 positions"):
+            answer(step, request(tokens))
+        assert answer(step, request(20)) == first
+    assert (step.prepared, step.cache_lengths) == (3, (64,))
+
+
+def test_other_batch_sizes_keep_the_caches_that_fit(llama):
+    step = StaticStep(static(llama), lacks_room_beside_a_cache_of(128))
+    step.expect([workload(100), workload(20), *(replace(each, batch_size=2) for each in (workload(30), workload(20)))])
+    assert (step.prepared, step.cache_lengths) == (5, (64, 64))
+    answer(step, request(20))
+    answer(step, request(30, rows=2))
+    assert step.prepared == 5
 
 
 def test_what_must_fit_is_not_left_to_its_first_request(llama):
