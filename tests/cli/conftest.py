@@ -9,7 +9,7 @@ import pytest
 
 from perfsuite.strategies.fake import SCRIPT_VARIABLE
 from tests.measured import QUIET
-from tests.plugin.conftest import LATENCY_TEST, SMALL
+from tests.plugin.conftest import ALONE, LATENCY_TEST, SMALL
 
 
 @pytest.fixture(scope="package")
@@ -29,6 +29,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _pytest(folder: Path, *arguments: str) -> None:
     environment = {
         **os.environ,
+        **ALONE,
         "PYTHONPATH": str(Path(__file__).parents[2]),
         SCRIPT_VARIABLE: QUIET,
         "PYTEST_ADDOPTS": "",

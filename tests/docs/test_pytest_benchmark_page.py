@@ -18,6 +18,11 @@ PAGE = "pytest-benchmark.md"
 COMPARE = ("compare", "--group-by=fullname", "--columns=median,iqr,rounds", "--time-unit=ms")
 
 
+@pytest.fixture
+def beside_other_plugins() -> bool:
+    return True
+
+
 def test_the_comparison_and_the_keys_are_those_of_a_run(
     run: Run,
     project: pytest.Pytester,

@@ -1,12 +1,16 @@
 """A small project whose perf tests run on scripted latencies."""
 
-import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from perfsuite.strategies.fake import SCRIPT_VARIABLE
+from tests.measured import QUIET
 
 LATENCY_TEST = """
 import pytest
@@ -17,18 +21,27 @@ def test_latency(perf_judgement, metric):
     perf_judgement.require(metric)
 """
 
+ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+"""Leaves out the plugins that happen to be installed, which take half of a small run's time."""
 SMALL = ("--perf-strategy=fake", "--perf-prompt-lengths=10,20", "--perf-output-tokens=4", "--perf-samples=60")
 
 Run = Callable[..., pytest.RunResult]
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+def beside_other_plugins() -> bool:
+    """Whether pytest loads whatever other plugins are installed."""
+    return False
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, beside_other_plugins: bool) -> pytest.Pytester:
     """A folder with one perf test; the fake model is quiet, and no two sessions are alike."""
-    script = {"session_sd": 0.002, "sample_sd": 0.005}
-    monkeypatch.setenv(SCRIPT_VARIABLE, json.dumps(script))
+    monkeypatch.setenv(SCRIPT_VARIABLE, QUIET)
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    for name, value in ({} if beside_other_plugins else ALONE).items():
+        monkeypatch.setenv(name, value)
     pytester.makepyfile(test_speed=LATENCY_TEST)
     return pytester
 
@@ -41,3 +54,21 @@ def run(project: pytest.Pytester) -> Run:
         return project.runpytest_subprocess("-p", "perfsuite.plugin", *(SMALL if small else ()), *arguments)
 
     return run_pytest
+
+
+@pytest.fixture(scope="session")
+def saved_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which pytest has saved the baselines of the two small cells, of eight sessions each."""
+    folder = tmp_path_factory.mktemp("saved")
+    (folder / "test_speed.py").write_text(LATENCY_TEST)
+    environment = {**os.environ, **ALONE, SCRIPT_VARIABLE: QUIET, "PYTEST_ADDOPTS": ""}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    command = [sys.executable, "-m", "pytest", "-p", "perfsuite.plugin", *SMALL, "--save-baseline"]
+    subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=True)
+    return folder / "baselines"
+
+
+@pytest.fixture
+def saved(saved_once: Path, project: pytest.Pytester) -> Path:
+    """The baselines of the two small cells, in the project."""
+    return Path(shutil.copytree(saved_once, project.path / "baselines"))

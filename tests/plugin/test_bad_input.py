@@ -43,7 +43,6 @@ pytestmark = pytest.mark.slow
         ("--perf-inconclusive-exit=-1", "--perf-inconclusive-exit: -1 is not allowed; it must be 0 or above"),
         ("--perf-inconclusive-exit=maybe", "--perf-inconclusive-exit: 'maybe' is not a whole number"),
         ("--perf-model=,", "--perf-model: ',' names nothing"),
-        ("-n2", "leave out -n (pytest-xdist)"),
         ("--perf-json=.", "is a folder; name a file"),
     ],
 )
@@ -53,6 +52,13 @@ def test_an_option_that_cannot_be_used_is_one_line_before_anything_runs(run: Run
     errors = [line for line in result.errlines if line.startswith("ERROR: ")]
     assert len(errors) == 1
     assert words in errors[0]
+
+
+def test_sessions_side_by_side_are_refused_in_one_line(run: Run) -> None:
+    result = run("--perf", "-p", "xdist", "-n2")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (error,) = [line for line in result.errlines if line.startswith("ERROR: ")]
+    assert "leave out -n (pytest-xdist)" in error
 
 
 def test_a_prompt_longer_than_the_models_positions_is_refused_at_collection(run: Run) -> None:

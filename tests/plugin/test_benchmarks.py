@@ -27,6 +27,11 @@ def as_a_user_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture
+def beside_other_plugins() -> bool:
+    return True
+
+
 def benchmarks(path: Path) -> dict[str, Any]:
     document = json.loads(path.read_text())
     return {each["fullname"]: each for each in document["benchmarks"]}

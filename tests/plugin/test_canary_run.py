@@ -15,11 +15,11 @@ from perfsuite.core.baseline import Baseline
 from perfsuite.core.codec import decode
 from perfsuite.store import BaselineStore
 from perfsuite.strategies.fake import SCRIPT_VARIABLE
-from tests.plugin.conftest import LATENCY_TEST, Run
+from tests.plugin.conftest import ALONE, LATENCY_TEST, Run
 
 ENVIRONMENT = {
     SCRIPT_VARIABLE: json.dumps({"session_sd": 0.002, "sample_sd": 0.005, "host_sd": 0.08}),
-    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # other plugins take half of such a run's time
+    **ALONE,
 }
 ARGUMENTS = (
     "--perf-strategy=tests.scripted:Repeatable",

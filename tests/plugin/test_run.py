@@ -27,43 +27,39 @@ def test_without_a_baseline_numbers_are_shown_and_nothing_counts_as_passed(run: 
 
 
 def test_a_saved_baseline_lies_in_a_file_per_cell(run: Run, project: pytest.Pytester) -> None:
-    run("--save-baseline").assert_outcomes(passed=8)
+    run("--save-baseline", "--perf-sessions=1").assert_outcomes(passed=8)
     names = sorted(str(path.relative_to(project.path)) for path in project.path.glob("baselines/**/*.json"))
     assert names == [f"baselines/scripted/tiny/fake/p{length}-o4.json" for length in (10, 20)]
 
 
-def test_the_same_code_stays_green(run: Run) -> None:
-    run("--save-baseline")
+def test_the_same_code_stays_green(run: Run, saved: Path) -> None:
     result = run("--perf", "--perf-tolerance=ttft.p99=off")
     assert result.ret == 0
     result.assert_outcomes(passed=6, skipped=2)
     result.stdout.no_fnmatch_line("*regressed*")
 
 
-def test_a_slowdown_turns_the_run_red_and_is_told_with_its_size(run: Run) -> None:
-    run("--save-baseline")
+def test_a_slowdown_turns_the_run_red_and_is_told_with_its_size(run: Run, saved: Path) -> None:
     result = run("--perf", "--perf-inject-slowdown=10%")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*fake/tiny/p10-o4: TTFT P50 regressed * ms -> * ms (+* %, 95 % CI *"])
     result.stdout.fnmatch_lines(["*reproduce: pytest --perf *-k '[[]fake/tiny/p10-o4'"])
 
 
-def test_judging_never_changes_a_baseline(run: Run, project: pytest.Pytester) -> None:
-    run("--save-baseline")
+def test_judging_never_changes_a_baseline(run: Run, saved: Path, project: pytest.Pytester) -> None:
     before = stored(project)
     run("--perf")
     run("--perf", "--perf-inject-slowdown=10%")
     assert stored(project) == before
 
 
-def test_saving_again_shows_old_and_new(run: Run) -> None:
-    run("--save-baseline")
+def test_saving_again_shows_old_and_new(run: Run, saved: Path) -> None:
     result = run("--save-baseline")
     result.stdout.fnmatch_lines(["fake/tiny/p10-o4: saved 8 sessions: TTFT P50 * ms -> * ms (*"])
 
 
 def test_a_slowed_run_is_not_saved(run: Run, project: pytest.Pytester) -> None:
-    result = run("--save-baseline", "--perf-inject-slowdown=10%")
+    result = run("--save-baseline", "--perf-inject-slowdown=10%", "--perf-sessions=1")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*not saved*slowed*"])
     assert stored(project) == {}
@@ -73,22 +69,21 @@ def test_strict_fails_what_was_not_compared(run: Run) -> None:
     run("--perf", "--perf-strict").assert_outcomes(failed=8)
 
 
-def test_a_tail_with_too_few_samples_is_refused_with_the_number_needed(run: Run) -> None:
-    run("--save-baseline")
+def test_a_tail_with_too_few_samples_is_refused_with_the_number_needed(run: Run, saved: Path) -> None:
     result = run("--perf", "-rs")
     result.stdout.fnmatch_lines(["*TTFT P99 inconclusive*300 are needed*"])
 
 
-def test_another_workload_in_the_file_makes_the_cell_incomparable(run: Run, project: pytest.Pytester) -> None:
-    run("--save-baseline")
+def test_another_workload_in_the_file_makes_the_cell_incomparable(
+    run: Run, saved: Path, project: pytest.Pytester
+) -> None:
     source = next(project.path.glob("baselines/**/p10-o4.json"))
     source.rename(source.with_name("p20-o4.json"))
     result = run("--perf", "-rs")
     result.stdout.fnmatch_lines(["*fake/tiny/p20-o4: incomparable: workload:*"])
 
 
-def test_another_model_in_the_file_makes_the_cell_incomparable(run: Run, project: pytest.Pytester) -> None:
-    run("--save-baseline")
+def test_another_model_in_the_file_makes_the_cell_incomparable(run: Run, saved: Path, project: pytest.Pytester) -> None:
     (project.path / "baselines/scripted/tiny").rename(project.path / "baselines/scripted/tinyllama-1.1b")
     result = run("--perf", "--perf-model=tinyllama-1.1b")
     result.stdout.fnmatch_lines(["*/p10-o4: incomparable: model: 'tiny' there, 'tinyllama-1.1b' here*"])
@@ -99,7 +94,7 @@ def test_another_device_in_the_file_makes_the_cell_incomparable(
 ) -> None:
     own = "--perf-strategy=tests.scripted:OnDevice"
     monkeypatch.setenv("DEVICE", "H100")
-    run("--save-baseline", own).assert_outcomes(passed=8)
+    run("--save-baseline", "--perf-sessions=2", own).assert_outcomes(passed=8)
     (project.path / "baselines/h100").rename(project.path / "baselines/h200")
     monkeypatch.setenv("DEVICE", "H200")
     result = run("--perf", own)
@@ -108,15 +103,13 @@ def test_another_device_in_the_file_makes_the_cell_incomparable(
     allowed.stdout.no_fnmatch_line("*/p10-o4: incomparable*")
 
 
-def test_a_baseline_of_another_device_is_named(run: Run, project: pytest.Pytester) -> None:
-    run("--save-baseline")
+def test_a_baseline_of_another_device_is_named(run: Run, saved: Path, project: pytest.Pytester) -> None:
     (project.path / "baselines/scripted").rename(project.path / "baselines/nvidia-h100")
     result = run("--perf")
     result.stdout.fnmatch_lines(["*no baseline for 'scripted' (there is one for 'scripted')*"])
 
 
-def test_a_stored_cell_that_is_not_measured_is_named(run: Run) -> None:
-    run("--save-baseline")
+def test_a_stored_cell_that_is_not_measured_is_named(run: Run, saved: Path) -> None:
     result = run("--perf", "--perf-prompt-lengths=10")
     result.stdout.fnmatch_lines(["stored but not measured in this run: fake/tiny/p20-o4"])
 
@@ -156,7 +149,7 @@ def test_ini_values_are_defaults_for_the_flags(run: Run, project: pytest.Pyteste
 def test_the_repositorys_own_suite_is_written_with_the_public_fixtures(run: Run, project: pytest.Pytester) -> None:
     suite = Path(__file__).parent.parent / "perf" / "test_latency.py"
     project.makepyfile(test_speed=suite.read_text())
-    run("--save-baseline").assert_outcomes(passed=12)
+    run("--save-baseline", "--perf-sessions=1").assert_outcomes(passed=12)
 
 
 def test_a_test_marked_skip_is_not_measured(run: Run, project: pytest.Pytester) -> None:
@@ -174,9 +167,8 @@ def test_a_test_marked_skip_is_not_measured(run: Run, project: pytest.Pytester) 
     assert stored(project) == {}
 
 
-def test_a_red_gate_never_ends_green_whatever_the_test_asserts(run: Run, project: pytest.Pytester) -> None:
+def test_a_red_gate_never_ends_green_whatever_the_test_asserts(run: Run, saved: Path, project: pytest.Pytester) -> None:
     project.makepyfile(test_speed="def test_one(perf_judgement): pass")
-    run("--save-baseline")
     result = run("--perf", "--perf-inject-slowdown=20%")
     result.assert_outcomes(passed=2)
     assert result.ret == pytest.ExitCode.TESTS_FAILED

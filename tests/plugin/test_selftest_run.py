@@ -1,5 +1,7 @@
 """The self-test of a run, through the command line."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.plugin.conftest import Run
@@ -7,14 +9,13 @@ from tests.plugin.conftest import Run
 OFF = "--perf-tolerance=ttft.p99=off"
 
 
-def test_a_run_proves_its_gate_after_its_verdicts_and_stays_green(run: Run) -> None:
-    run("--save-baseline", "--perf-sessions=6", OFF)
+def test_a_run_proves_its_gate_after_its_verdicts_and_stays_green(run: Run, saved: Path) -> None:
     result = run("--perf", "--perf-selftest", OFF)
     assert result.ret == 0
     result.stdout.fnmatch_lines(
         [
             "perfsuite: * gates: * passed",
-            "self-test of fake on tiny: baselines of 2 cells, 6 sessions",
+            "self-test of fake on tiny: baselines of 2 cells, 8 sessions",
             "same code: 0 of 100 replays of the suite had a red gate*",
             "real sessions, every event 10 % later: 6 regressed, * passed; 3 sessions*",
             "fake/tiny/p10-o4: catches *",
