@@ -9,7 +9,10 @@ from tests.plugin.conftest import Run
 
 pytestmark = pytest.mark.skipif(not is_readable(), reason="there is no /proc here")
 
-IN_REAL_TIME = ("--perf-prompt-lengths=10", "--perf-output-tokens=2", "--perf-samples=20", "--perf-warmup=1")
+IN_REAL_TIME = (
+    *("--perf-prompt-lengths=10", "--perf-output-tokens=2"),
+    *("--perf-samples=8", "--perf-decode-samples=2", "--perf-warmup=1"),
+)
 NO_WAITING = "from perfsuite.measure import settling\nsettling.LEAST_CALM_NS = 0"
 
 
