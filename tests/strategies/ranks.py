@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from perfsuite.core.engine import EngineOptions
 from perfsuite.core.errors import DeviceMemoryError, ModelLoadError
@@ -28,10 +29,13 @@ from perfsuite.strategies._static_strategy import StaticStrategy
 from perfsuite.strategies._turning_attention import turn_within_attention
 from perfsuite.strategies.cuda_graph import CudaGraphStrategy
 from perfsuite.strategies.eager import EagerStrategy
+from perfsuite.strategies.jit import JitStrategy
 from tests.strategies.families import small_model
+from tests.strategies.tracing import traced_only
 
 EAGER, JIT = "perfsuite.strategies.eager:EagerStrategy", "perfsuite.strategies.jit:JitStrategy"
 UNCAPTURED_JIT = "tests.strategies.ranks:UncapturedJit"
+TRACED_JIT, TRACED_UNCAPTURED_JIT = "tests.strategies.ranks:TracedJit", "tests.strategies.ranks:TracedUncapturedJit"
 PROMPT = tuple(range(40, 60))
 WORKLOAD = Workload(prompt_tokens=len(PROMPT), output_tokens=8)
 
@@ -52,6 +56,23 @@ class UncapturedJit(StaticStrategy):
 
     def counts(self):
         return self._regions.evidence()
+
+
+class _Traced:
+    """On every rank its passes are compiled no further than traced."""
+
+    def open(self, model, workloads):
+        with pytest.MonkeyPatch.context() as patch:
+            traced_only(patch)
+            yield from super().open(model, workloads)
+
+
+class TracedJit(_Traced, JitStrategy):
+    """Its passes are checked and kept, and no code is generated for them."""
+
+
+class TracedUncapturedJit(_Traced, UncapturedJit):
+    """Its passes are checked and kept, and no code is generated for them."""
 
 
 class Uncaptured(StaticStrategy):

@@ -23,6 +23,8 @@ from tests.strategies.ranks import (
     EAGER,
     JIT,
     PROMPT,
+    TRACED_JIT,
+    TRACED_UNCAPTURED_JIT,
     UNCAPTURED_JIT,
     followers_of,
     is_alive,
@@ -66,10 +68,19 @@ def test_drawn_weights_of_another_architecture_give_the_tokens_of_one_device(tmp
     assert torch.allclose(sum_of_parts, whole, atol=1e-4 * whole.abs().max())
 
 
-@pytest.mark.parametrize("reference", [JIT, UNCAPTURED_JIT])
+@pytest.mark.parametrize(
+    "reference",
+    [
+        TRACED_JIT,
+        TRACED_UNCAPTURED_JIT,
+        pytest.param(JIT, marks=pytest.mark.slow),
+        pytest.param(UNCAPTURED_JIT, marks=pytest.mark.slow),
+    ],
+)
 def test_compiled_passes_are_whole_and_say_what_one_device_says(reference, tmp_path):
     model = saved_model(tmp_path, "qwen2")
-    dtype = "bfloat16" if reference == UNCAPTURED_JIT else "float32"
+    is_uncaptured = reference in {UNCAPTURED_JIT, TRACED_UNCAPTURED_JIT}
+    dtype = "bfloat16" if is_uncaptured else "float32"
     with opened_on(1, model, EAGER, dtype=dtype) as strategy:
         whole = strategy.next_token_logits((PROMPT,))
         tokens = tokens_of(strategy, temperature=0)
@@ -77,7 +88,7 @@ def test_compiled_passes_are_whole_and_say_what_one_device_says(reference, tmp_p
         assert strategy.seat.size == 2
         said = strategy.next_token_logits((PROMPT,))
         counts = strategy.evidence()
-        if reference == UNCAPTURED_JIT:
+        if is_uncaptured:
             assert strategy.skinny == 9
             assert (said - whole).abs().max() <= 0.05 * whole.abs().max()
         else:
@@ -101,17 +112,19 @@ def test_a_rank_that_is_killed_is_named_and_leaves_nothing_behind():
 
 
 def test_a_rank_that_does_not_go_on_is_named(monkeypatch):
-    monkeypatch.setattr(_vigil, "STRAGGLING_S", 3.0)
+    monkeypatch.setattr(_vigil, "STRAGGLING_S", 1.0)
+    monkeypatch.setattr(_vigil, "LOOK_S", 0.2)
     with opened_on(2) as strategy:
         (follower,) = followers_of(strategy)
         os.kill(follower, signal.SIGSTOP)
-        with pytest.raises(DeviceLostError, match=r"^rank 1 of 2 has taken no step of a request for 3 s$"):
+        with pytest.raises(DeviceLostError, match=r"^rank 1 of 2 has taken no step of a request for 1 s$"):
             tokens_of(strategy, temperature=0)
     assert not is_alive(follower)
 
 
 def test_a_rank_that_breaks_off_where_the_others_wait_for_it_is_told_in_its_own_words(monkeypatch):
     monkeypatch.setattr(_vigil, "UNREAD_S", 1.0)
+    monkeypatch.setattr(_vigil, "LOOK_S", 0.2)
     with opened_on(2, reference="tests.strategies.ranks:BreaksOffOnRank1") as strategy:
         (follower,) = followers_of(strategy)
         with pytest.raises(DeviceLostError, match=r"^rank 1 of 2: cuda:1 is out of memory; lower the batch size$"):
