@@ -99,7 +99,13 @@ def test_chances_are_accepted_as_benjamini_and_hochberg_do(chances: tuple[float,
     assert largest_accepted(chances, 0.05) == limit
 
 
-@pytest.mark.parametrize("made", STEADY.values(), ids=STEADY)
+HARDEST = ("sessions of two machine states", "days that differ, for all cells at once")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [pytest.param(made, id=name, marks=() if name in HARDEST else pytest.mark.slow) for name, made in STEADY.items()],
+)
 def test_at_most_one_run_in_a_hundred_warns_where_nothing_drifted(made: Callable[[np.random.Generator], Array]) -> None:
     """60 cells of 6 metrics over 22 days."""
     warned = sum(bool(drifts(suite(made(np.random.default_rng(seed))))) for seed in range(RUNS))

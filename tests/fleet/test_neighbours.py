@@ -1,5 +1,6 @@
 """Strategies are tried beside busy neighbours, in real processes with scripted latencies."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from perfsuite.fleet import neighbours
 from perfsuite.fleet.isolation import Isolation
 from perfsuite.fleet.neighbours import try_beside
 from perfsuite.fleet.place import Seat
+from perfsuite.measure.launcher import SessionEnd, Worker
 from tests.fleet.jobs import make_job
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc here")
@@ -21,6 +23,12 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits until a neighbour is awake or held, which Steady ones do not notice."""
+    monkeypatch.setattr(neighbours, "AWAKE_NS", 0)
+
+
 def isolation(folder: Path, said: list[str], way: str = "auto") -> Isolation:
     return Isolation(SEATS, folder / "neighbours", way=way, say=said.append)
 
@@ -32,7 +40,7 @@ def test_a_strategy_that_busy_neighbours_slow_is_found_with_the_size_of_the_effe
     assert tpot.is_harmless
 
 
-def test_what_neighbours_leave_alone_may_share_the_host_and_is_measured_once(tmp_path: Path) -> None:
+def test_what_neighbours_leave_alone_may_share_the_host_and_is_measured_once(tmp_path: Path, at_once: None) -> None:
     said: list[str] = []
     assert isolation(tmp_path, said).may_share(make_job("Steady"), lambda: ALLOWED)
     assert len(said) == 2
@@ -50,14 +58,14 @@ def test_what_was_found_is_judged_by_what_is_harmless_now(tmp_path: Path) -> Non
     assert len(said) == 2
 
 
-def test_what_was_found_counts_for_these_seats_and_this_strategy_only(tmp_path: Path) -> None:
+def test_what_was_found_counts_for_these_seats_and_this_strategy_only(tmp_path: Path, at_once: None) -> None:
     said: list[str] = []
     isolation(tmp_path, said).may_share(make_job("Steady"), lambda: ALLOWED)
     isolation(tmp_path, said).may_share(make_job("Other"), lambda: ALLOWED)
     assert len(said) == 4
 
 
-def test_a_stored_file_that_is_damaged_is_measured_again(tmp_path: Path) -> None:
+def test_a_stored_file_that_is_damaged_is_measured_again(tmp_path: Path, at_once: None) -> None:
     said: list[str] = []
     isolation(tmp_path, said).may_share(make_job("Steady"), lambda: ALLOWED)
     (path,) = (tmp_path / "neighbours").iterdir()
@@ -74,9 +82,18 @@ def test_a_strategy_whose_trial_fails_runs_alone_and_nothing_is_stored(tmp_path:
     assert not (tmp_path / "neighbours").exists()
 
 
-def test_a_neighbour_that_ends_before_the_trial_makes_it_void(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_neighbour_that_ends_before_the_trial_makes_it_void(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, at_once: None
+) -> None:
+    def take_blocks_after_their_end(own: Worker, busy: Sequence[Worker], beside: Sequence[bool]) -> SessionEnd:
+        for worker in busy:
+            while worker.follow() is None:
+                pass
+        return take_blocks(own, busy, beside)
+
+    take_blocks = neighbours._take_blocks
     monkeypatch.setattr(neighbours, "BUSY_BLOCKS", 1)
-    monkeypatch.setattr(neighbours, "AWAKE_NS", 200_000_000)
+    monkeypatch.setattr(neighbours, "_take_blocks", take_blocks_after_their_end)
     tried = isolation(tmp_path, [])
     assert not tried.may_share(make_job("Steady"), lambda: ALLOWED)
     assert "its trial failed: a neighbour ended before the trial did" in tried.notes[0]

@@ -48,7 +48,7 @@ def test_a_users_own_test_takes_few_lines(run: Run, project: pytest.Pytester) ->
             perf_judgement.require("ttft.p50", "e2e.p50")
         """
     )
-    run("--save-baseline").assert_outcomes(passed=1)
+    run("--save-baseline", "--perf-sessions=4").assert_outcomes(passed=1)
     run("--perf").assert_outcomes(passed=1)
 
 

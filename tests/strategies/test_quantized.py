@@ -51,9 +51,14 @@ def test_eager_answers_notes_what_it_runs_and_takes_less_memory(kind):
         assert not any("quantization" in note for note in plain.evidence().notes)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_jit_compiles_a_quantized_model_as_a_whole_and_says_what_eager_says(one_layer, kind, monkeypatch):
-    if kind == "fp8":  # making code for a CPU takes its time
+@pytest.mark.parametrize(
+    ("kind", "is_traced_only"),
+    [("int8", True), ("fp8", True), pytest.param("int8", False, marks=pytest.mark.slow)],  # code for a CPU takes time
+)
+def test_jit_compiles_a_quantized_model_as_a_whole_and_says_what_eager_says(
+    one_layer, kind, is_traced_only, monkeypatch
+):
+    if is_traced_only:
         traced_only(monkeypatch)
     spec = ModelSpec(name=one_layer, device="cpu", quantization=kind)
     with opened(JitStrategy(), spec, (workload(5), workload(40))) as jit, opened(EagerStrategy(), spec) as eager:
