@@ -5,8 +5,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -109,6 +111,20 @@ def write_shards(folder: Path, recordings: Mapping[Cell, tuple[Recording, ...]],
     return [str(write_shard(folder / f"{index}.json", index, recordings, **others)) for index in (1, 2, 3)]
 
 
+def write_calm_shards(folder: Path) -> list[str]:
+    """The shards of a run in which nothing is slower."""
+    paths = [folder / f"{index}.json" for index in (1, 2, 3)]
+    for path, data in zip(paths, calm_shards(), strict=True):
+        path.write_bytes(data)
+    return [str(path) for path in paths]
+
+
+@cache
+def calm_shards() -> tuple[bytes, ...]:
+    with TemporaryDirectory() as folder:
+        return tuple(Path(path).read_bytes() for path in write_shards(Path(folder), measured({})))
+
+
 @pytest.mark.parametrize(("slow", "code"), [({}, 0), ({30: 1.2, 70: 0.8}, 1)])
 def test_the_verdicts_are_those_of_all_cells_judged_together(tmp_path: Path, slow: dict[int, float], code: int) -> None:
     recordings = measured(slow)
@@ -147,7 +163,7 @@ def test_what_has_no_baseline_keeps_the_verdict_of_its_shard(tmp_path: Path) -> 
     def forget(data: dict[str, Any]) -> None:
         data["cells"][0] |= {"stored": None, "verdicts": [encode(verdict) for verdict in alone.all]}
 
-    paths = write_shards(tmp_path, recordings)
+    paths = write_calm_shards(tmp_path)
     write_shard(tmp_path / "1.json", 1, recordings, change=forget)
     assert cli.main(["merge", *paths, "-o", str(tmp_path / "all.json")]) == 3
     merged = json.loads((tmp_path / "all.json").read_text())
@@ -231,7 +247,7 @@ def test_shards_that_do_not_belong_together_are_one_line_and_nothing_is_written(
     others: dict[str, Any], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recordings = measured({})
-    paths = write_shards(tmp_path, recordings)
+    paths = write_calm_shards(tmp_path)
     given = {"index": 2, "recordings": recordings, **others}
     write_shard(tmp_path / "2.json", **given)
     before = {path: Path(path).read_bytes() for path in paths}
@@ -251,7 +267,7 @@ def test_a_mismatch_that_the_run_allows_is_allowed(tmp_path: Path) -> None:
 
 
 def test_a_missing_shard_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    paths = write_shards(tmp_path, measured({}))
+    paths = write_calm_shards(tmp_path)
     assert cli.main(["merge", paths[0], paths[2], "-o", str(tmp_path / "all.json")]) == 2
     told = (
         "perfsuite merge: shard 2/3 is missing; name what its --perf-json wrote, or measure it with: --perf-shard 2/3\n"
@@ -320,7 +336,7 @@ def test_a_shard_that_was_cut_off_or_is_no_json_is_one_line(
 
 def test_a_cell_that_two_shards_hold_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recordings = measured({})
-    paths = write_shards(tmp_path, recordings)
+    paths = write_calm_shards(tmp_path)
     first = json.loads((tmp_path / "1.json").read_text())
 
     def hold(data: dict[str, Any]) -> None:
@@ -358,7 +374,7 @@ def test_a_page_that_fails_changes_no_verdict_and_costs_no_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("perfsuite.cli.merge.page", lambda run: 1 / 0)
-    paths = write_shards(tmp_path, measured({}))
+    paths = write_calm_shards(tmp_path)
     html = str(tmp_path / "all.html")
     assert cli.main(["merge", *paths, "-o", str(tmp_path / "all.json"), "--html", html]) == 0
     assert "it could not be made (ZeroDivisionError: " in capsys.readouterr().out
@@ -367,7 +383,7 @@ def test_a_page_that_fails_changes_no_verdict_and_costs_no_report(
 
 @pytest.mark.parametrize("option", ["-o", "--html"])
 def test_a_result_is_no_place_for_a_report(tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
-    paths = write_shards(tmp_path, measured({}))
+    paths = write_calm_shards(tmp_path)
     places = {"-o": str(tmp_path / "all.json"), "--html": str(tmp_path / "all.html"), option: paths[1]}
     before = Path(paths[1]).read_bytes()
     assert cli.main(["merge", *paths, *(word for pair in places.items() for word in pair)]) == 2
@@ -382,7 +398,7 @@ def test_a_shard_is_shown_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_merging_imports_neither_torch_nor_pytest(tmp_path: Path) -> None:
-    paths = write_shards(tmp_path, measured({}))
+    paths = write_calm_shards(tmp_path)
     code = (
         "import sys; from perfsuite.cli import main; "
         f"code = main(['merge', *{paths!r}, '-o', 'all.json']); "
