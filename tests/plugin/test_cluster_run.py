@@ -49,7 +49,6 @@ def made_on(project: pytest.Pytester) -> dict[str, list[str]]:
     }
 
 
-@pytest.mark.slow
 def test_sessions_are_made_on_both_nodes_of_a_cluster_and_say_on_which(
     run: Run, project: pytest.Pytester, two: Nodes
 ) -> None:

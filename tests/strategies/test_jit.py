@@ -79,13 +79,8 @@ def assert_same_up_to_ties(jit, eager, asked, share):
             assert gap <= share * logits.abs().max(), (asked, first, ours, theirs)
 
 
-@pytest.mark.parametrize(
-    "is_traced_only", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["traced", "with generated code"]
-)
-def test_what_inductor_makes_of_a_model_gives_the_tokens_of_eager(llama, is_traced_only, monkeypatch):
-    """Generating code for a CPU takes its time."""
-    if is_traced_only:
-        traced_only(monkeypatch)
+def test_what_inductor_makes_of_a_model_gives_the_tokens_of_eager(llama):
+    """The one fast test that generates code for a CPU, as that takes its time."""
     with (
         opened(JitStrategy(), llama, (workload(5), workload(40))) as jit,
         opened(EagerStrategy(), llama) as eager,
