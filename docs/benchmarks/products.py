@@ -1,6 +1,6 @@
 """Blocks of the skinny products' kernels: how long the products of a decode step, or of a short prompt, take with each.
 
-python docs/benchmarks/products.py [--model llama-2-7b] [--rows 1,10]      on a GPU
+python docs/benchmarks/products.py [--model llama-2-7b] [--rows 1,10]      on a GPU of compute capability 9 or later
 
 Weights are cold: the launches of one CUDA graph go over as many matrices as do not fit the cache. Kernels overlap as
 they do in a pass. Microseconds are the median of seven replays of 24 launches.
@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,15 +73,19 @@ def compile_all(work: tuple[int, list[Block]]) -> None:
     rows, blocks = work
     weight = torch.zeros(4096, 4096, device="cuda", dtype=torch.float16)
     for block in blocks:
-        launch(block, weight[:rows], weight, weight[0], torch.empty_like(weight[:rows]))
+        with suppress(triton.runtime.errors.OutOfResources):  # it is left out of the table
+            launch(block, weight[:rows], weight, weight[0], torch.empty_like(weight[:rows]))
     torch.cuda.synchronize()
 
 
 def microseconds(block: Block, rows: torch.Tensor, matrices: list[torch.Tensor]) -> float | None:
-    """`None` where the product is wrong."""
+    """`None` where the kernel cannot have such a block, or its product is wrong."""
     bias = rows.new_zeros(len(matrices[0]))
     out = rows.new_empty((len(rows), len(bias)))
-    launch(block, rows, matrices[0], bias, out)
+    try:
+        launch(block, rows, matrices[0], bias, out)
+    except triton.runtime.errors.OutOfResources:
+        return None
     expected = rows.float() @ matrices[0].float().t()
     if not float((out.float() - expected).norm() / expected.norm()) < WORST_ERROR:
         return None
@@ -124,6 +129,8 @@ def table(rows: int, blocks: list[Block], shapes: Counter[tuple[int, int]]) -> s
         matrices = [torch.randn(wide, deep, device="cuda", dtype=torch.float16) * 0.02 for _ in range(count)]
         states = torch.randn(rows, deep, device="cuda", dtype=torch.float16)
         for block in blocks:
+            if rows > 1 and (wide % block.columns or deep % block.depth):
+                continue
             time = microseconds(block, states, matrices)
             if time is not None:
                 found.setdefault(block, []).append(time)
@@ -145,6 +152,8 @@ def main() -> None:
     parser.add_argument("--model", default="llama-2-7b")
     parser.add_argument("--rows", default="1,10", help=f"1 to {kernels.ROWS}, with commas")
     arguments = parser.parse_args()
+    if not all(1 <= int(rows) <= kernels.ROWS for rows in arguments.rows.split(",")):
+        parser.error(f"--rows: {arguments.rows} is not 1 to {kernels.ROWS}")
     shapes = products(arguments.model)
     chosen = {rows: ONE_ROW if rows == 1 else SEVERAL_ROWS for rows in map(int, arguments.rows.split(","))}
     many = min(14, os.cpu_count() or 1)

@@ -100,8 +100,8 @@ class Worker:
         self._lost: str | None = None
         self._measured: tuple[Recording, ...] = ()
         self._last = Progress(stage="start")
-        self.request_ns: int | None = None
-        """What a one-token request takes, as the worker said when it last waited for its turn."""
+        self.request_ns: tuple[int, ...] = ()
+        """What a one-token request of each cell takes, as the worker said when it last waited for its turn."""
 
     def give_turn(self, count: int = 1, turn: Turn | None = None) -> None:
         """Let a worker that waits for its turn go on, and as many times more as it is told."""

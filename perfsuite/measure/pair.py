@@ -13,8 +13,10 @@ from perfsuite.measure.turns import Turn, allowed_cores
 
 NO_ROOM = "out of memory"
 TURN_NS = 20 * 10**6
-"""What the requests of a turn shall take: some hosts change their speed within tenths of a second, so that neighbours
-in time must be near each other, and each turn is one comparison however many requests it has."""
+"""What the requests of a turn shall take. Some hosts change their speed within tenths of a second: the two turns of a
+pair must be near each other, and more requests in a turn tell little more than one."""
+LONG_NS = 10 * 10**6
+"""Of a request so long it is a small part that caches are cold after waiting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +44,8 @@ def run_in_turns(first: Launch, second: Launch, on_progress: OnProgress, *, seed
         workers = [stack.enter_context(started(arm.job, on_progress, arm.recipe)) for arm in (first, second)]
         ends: list[SessionEnd | None] = [worker.follow() for worker in workers]
         while not any(map(_is_broken, ends)) and None in ends:
-            requests = requests_a_turn([worker.request_ns for worker in workers], first.job.measure.block_size)
-            turn = Turn(requests=requests, core=int(order.choice(cores)) if cores else None)
+            turn = turn_for([worker.request_ns for worker in workers], first.job.measure.block_size)
+            turn = replace(turn, core=int(order.choice(cores)) if cores else None)
             for arm in order.permutation(2).tolist():
                 if ends[arm] is None:
                     ends[arm] = _one_turn(workers[arm], turn)
@@ -52,10 +54,16 @@ def run_in_turns(first: Launch, second: Launch, on_progress: OnProgress, *, seed
     return ends[0], ends[1]
 
 
-def requests_a_turn(request_ns: Sequence[int | None], most: int) -> int | None:
-    """How many requests of a cell make a turn, 1 to `most`; `None` until both arms know what one takes."""
-    known = [each for each in request_ns if each is not None]
-    return max(1, min(most, TURN_NS // max(1, *known))) if len(known) == len(request_ns) else None
+def turn_for(request_ns: Sequence[tuple[int, ...]], most: int) -> Turn:
+    """A turn for 1 to `most` requests of a cell, by what each arm says of its cells; as the job says until both know.
+
+    The slowest cell decides how many, so that blocks are the same for all, the fastest whether the first one counts.
+    """
+    if not all(request_ns):
+        return Turn()
+    known = [each for of_arm in request_ns for each in of_arm]
+    requests = max(1, min(most, TURN_NS // max(1, *known)))
+    return Turn(requests=requests, first_counts=requests == 1 and min(known) >= LONG_NS)
 
 
 def _one_turn(worker: Worker, turn: Turn) -> SessionEnd | None:

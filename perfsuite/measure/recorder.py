@@ -65,6 +65,8 @@ class Recorder:
         self._canaries = Canaries(strategy, clock) if turns is None else None
         self._current: CellTake | None = None
         self.lost: str | None = None
+        self.is_free = False
+        """Whether requests of a turn were made from other cores than the turn's."""
         waits = options.injected_slowdown and not options.slow_device
         self._stream = slowed(strategy.stream, options.injected_slowdown, clock) if waits else strategy.stream
 
@@ -77,6 +79,7 @@ class Recorder:
         try:
             self._measure_all(takes, np.random.default_rng(order_seed))
         except DeviceLostError as error:
+            self._release()
             self.lost = str(error)
             self._mark_cut_short(takes, str(error))
         return takes
@@ -86,7 +89,7 @@ class Recorder:
             self._begin(take, Progress(stage="warm-up", cell=index))
             self._warm_up(take)
         if self._turns is not None:
-            self._turns.request_ns = max((take.warm_ns for take in takes if take.warm_ns is not None), default=None)
+            self._turns.request_ns = tuple(take.warm_ns for take in takes if take.warm_ns is not None)
         with long_lived_objects_left_alone():
             self._measure_in_turn(takes, order)
             if self._watcher is not None:
@@ -134,20 +137,24 @@ class Recorder:
     def _take_turn(self, take: CellTake | None = None, block: int = 0) -> None:
         """Where another session shares the machine, wait until it rests; the first request after that does not count.
 
-        It does where a block has no other: caches are cold for a small part of such a request, and in either session.
-        The last turn of a session, without a take, is for what follows the samples.
+        Unless the turn says that it does. The last turn of a session, without a take, is for what follows the samples.
         """
         if self._turns is None:
             return
         turn = self._turns.take()
         self._block_size = turn.requests or self._block_size
-        if self._binding is not None and take is not None:
-            self._binding.bind(turn.core)
-        elif self._binding is not None:
-            self._binding.release()
-        if take is not None and self._block_size > 1:
+        if take is None:
+            self._release()
+            return
+        if self._binding is not None and turn.core is not None:
+            self.is_free |= not self._binding.bind(turn.core)
+        if not turn.first_counts:
             beyond = 1 + self._options.warmup + self._options.samples + self._options.decode_samples
             self._take(take, Phase.PREFILL, beyond + block, WARMUP_BLOCK)
+
+    def _release(self) -> None:
+        if self._binding is not None:
+            self._binding.release()
 
     def _shares(self, block: int) -> dict[Phase, range]:
         """The indices of the samples of each kind that this block takes."""

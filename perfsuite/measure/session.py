@@ -53,9 +53,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """The worker is at rest until it is given a turn; `request_ns` is what a one-token request takes, once known."""
+    """The worker is at rest until it is given a turn; `request_ns` is what a one-token request of each cell takes.
 
-    request_ns: int | None = None
+    Empty before that is known.
+    """
+
+    request_ns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

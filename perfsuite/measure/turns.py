@@ -19,10 +19,12 @@ from perfsuite.core.codec import decode, encode
 class Turn:
     """How many `requests` of a cell a turn is for (`None`: as the job says), and the `core` that asks for them.
 
-    The core concerns a thread that launches work for a GPU, no work of a CPU's.
+    Unless `first_counts` one more is made before them. The core concerns a thread that launches work for a GPU, no work
+    of a CPU's.
     """
 
     requests: int | None = None
+    first_counts: bool = False
     core: int | None = None
 
     @property
@@ -33,11 +35,11 @@ class Turn:
 class Turns:
     """The worker's end: `take` waits in the thread that measures, `give` is called by the one that reads the input."""
 
-    def __init__(self, ask: Callable[[int | None], None]) -> None:
+    def __init__(self, ask: Callable[[tuple[int, ...]], None]) -> None:
         self._ask = ask
         self._given: queue.Queue[str] = queue.Queue()
-        self.request_ns: int | None = None
-        """What a one-token request takes, for the run to choose how many make a turn; `None` until it is known."""
+        self.request_ns: tuple[int, ...] = ()
+        """What a one-token request of each cell takes, by which the run chooses its turns; empty until known."""
 
     def give(self, line: str) -> None:
         """A turn has come from the run."""
@@ -56,11 +58,14 @@ class Binding:
     def __init__(self) -> None:
         self._before = allowed_cores()
 
-    def bind(self, core: int | None) -> None:
-        """To this core; `None`, or one that it may not use, changes nothing."""
-        if core is not None and core in self._before and sys.platform == "linux":
+    def bind(self, core: int) -> bool:
+        """To this core, if the thread may use it; else it is released. Whether it is bound."""
+        if core in self._before and sys.platform == "linux":
             with suppress(OSError):
                 os.sched_setaffinity(0, {core})
+                return True
+        self.release()
+        return False
 
     def release(self) -> None:
         if self._before and sys.platform == "linux":

@@ -45,6 +45,7 @@ from perfsuite.measure.turns import Turns
 from perfsuite.measure.watch import OFF, Blind, Watcher, present, watching
 
 Emit = Callable[[Event], None]
+FREE = "turns: requests were also made from other cores than the other arm's, which this process may not use"
 
 
 def main() -> None:
@@ -147,6 +148,8 @@ def _run_open_to_close(strategy: Strategy, job: SessionJob, emit: Emit, turns: T
     if recorder.lost:
         emit(Event(lost=recorder.lost))
     account = account_of(strategy, opened.facts if job.is_checked and not recorder.lost else None, clock)
+    if recorder.is_free:
+        account = replace(account, evidence=replace(account.evidence, notes=(*account.evidence.notes, FREE)))
     session = _Session(
         job=job,
         environment=here,

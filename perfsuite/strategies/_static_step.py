@@ -44,6 +44,9 @@ class StaticStep:
     `expect` prepares what a run will ask for; anything else is prepared when it is first asked for.
     """
 
+    can_be_shorter = True
+    """Whether a shorter cache is there at once; where it has to be built first, the longest is not given up."""
+
     def __init__(
         self,
         model: Any,
@@ -77,13 +80,16 @@ class StaticStep:
                 for workload in largest_first:
                     prepare(workload)
             return
-        problems = first_problems = self._prepare_what_fits(largest_first)
-        while problems:
-            for rows, problem in problems.items():
-                largest_first = self._without_the_longest(largest_first, rows, problem)
+        first_problem = ""
+        while problems := self._prepare_what_fits(largest_first):
+            rows, problem = next(iter(problems.items()))  # of the largest batch: others may fit once its cache is gone
+            first_problem = first_problem or problem
+            has_others = any(each.batch_size not in problems for each in largest_first)
+            if not self.can_be_shorter and has_others:
+                return
+            largest_first = self._without_the_longest(largest_first, rows, problem) if self.can_be_shorter else []
             if not largest_first:
-                raise DeviceMemoryError(next(iter(first_problems.values())))
-            problems = self._prepare_what_fits(largest_first)
+                raise DeviceMemoryError(first_problem)
 
     def _lay_lanes(self, workloads: list[Workload]) -> None:
         for workload in sorted(workloads, key=lambda each: each.total_tokens, reverse=True):
@@ -103,8 +109,8 @@ class StaticStep:
 
     def _without_the_longest(self, workloads: list[Workload], rows: int, problem: str) -> list[Workload]:
         """Those that need a shorter cache than the one of this batch size, which is given up with what it held."""
-        length = self._lanes[rows].forward.length
-        self._given_up[rows] = (length, problem)
+        length = max(cache_length(each.total_tokens) for each in workloads if each.batch_size == rows)
+        self._given_up[rows] = (length, f"a cache of {length} positions was given up as the strategy opened: {problem}")
         self._lane = self._prefill = self._decode = None
         self._lanes.pop(rows)
         _give_memory_back()

@@ -96,6 +96,8 @@ class TensorRTStrategy(StaticStrategy):
 class _EngineStep(StaticStep):
     """A Step whose passes are a library's engines."""
 
+    can_be_shorter = False
+
     def __init__(self, model: Any, library: Library, prepare: Prepare) -> None:
         super().__init__(model, prepare)
         self._library = library

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import nullcontext
 from itertools import groupby
 from pathlib import Path
 
@@ -11,9 +12,12 @@ from perfsuite.core.matrix import Cell
 from perfsuite.core.options import MeasureOptions
 from perfsuite.core.sample import Phase
 from perfsuite.core.workload import ModelSpec, Workload
-from perfsuite.measure.pair import Ends, Launch, lacked_room, requests_a_turn, run_in_turns, run_one_by_one
+from perfsuite.measure import pair
+from perfsuite.measure.launcher import SessionEnd
+from perfsuite.measure.pair import Ends, Launch, lacked_room, run_in_turns, run_one_by_one, turn_for
 from perfsuite.measure.recipe import Recipe
 from perfsuite.measure.session import SessionJob
+from perfsuite.measure.turns import Turn
 from tests.scripted import MS
 
 ARMS = ("old", "new")
@@ -112,11 +116,59 @@ def test_the_first_request_after_waiting_does_not_count(tmp_path: Path) -> None:
 def test_a_turn_is_for_as_many_requests_as_20_ms_have_room_for(
     request_ms: tuple[int | None, ...], most: int, requests: int | None
 ) -> None:
-    assert requests_a_turn([each and each * MS for each in request_ms], most) == requests
+    asked = [() if each is None else (each * MS,) for each in request_ms]
+    assert turn_for(asked, most).requests == requests
+
+
+@pytest.mark.parametrize(
+    ("of_arms", "requests", "first_counts"),
+    [
+        (((35,), (34,)), 1, True),
+        (((2, 35), (2, 35)), 1, False),
+        (((10, 35), (11, 36)), 1, True),
+        (((9,), (9,)), 2, False),
+    ],
+)
+def test_the_slowest_cell_says_how_many_and_the_fastest_whether_the_first_counts(
+    of_arms: tuple[tuple[int, ...], ...], requests: int, first_counts: bool
+) -> None:
+    asked = [tuple(each * MS for each in of_cells) for of_cells in of_arms]
+    assert turn_for(asked, 5) == Turn(requests=requests, first_counts=first_counts)
+
+
+class Asked:
+    """A worker that notes the turns it is given, and ends after so many."""
+
+    request_ns = (MS,)
+
+    def __init__(self, turns: int) -> None:
+        self.given: list[Turn] = []
+        self._left = turns
+
+    def give_turn(self, count: int = 1, turn: Turn | None = None) -> None:
+        assert turn is not None
+        self.given.append(turn)
+
+    def follow(self) -> SessionEnd | None:
+        self._left -= 1
+        return SessionEnd(died="enough") if self._left < 0 else None
+
+
+def test_both_turns_of_a_pair_are_on_one_core_and_another_one_is_drawn_for_each_pair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = [Asked(40), Asked(40)]
+    waiting = iter(workers)
+    monkeypatch.setattr(pair, "started", lambda *_: nullcontext(next(waiting)))
+    monkeypatch.setattr(pair, "allowed_cores", lambda: frozenset({3, 4, 9}))
+    run_in_turns(*launches(tmp_path), lambda _: None, seed=0)
+    old, new = ([turn.core for turn in worker.given] for worker in workers)
+    assert old[:39] == new[:39]
+    assert set(old) == {3, 4, 9}
 
 
 def test_long_requests_take_turns_one_by_one_and_all_of_them_count(tmp_path: Path) -> None:
-    ends = in_turns(tmp_path, SLOW="new")
+    ends = in_turns(tmp_path, SLOW="old,new")
     for end in ends:
         assert end is not None
         for recording in end.recordings:
@@ -125,7 +177,16 @@ def test_long_requests_take_turns_one_by_one_and_all_of_them_count(tmp_path: Pat
             assert len(recording.warmups) == 2
     begun = [arm for arm, verb, what in log(tmp_path) if verb == "begins" and what.startswith("1 ")]
     measured = begun[2 * 2 :]  # a warm-up of one such request for each of two cells
-    assert all(set(pair) == set(ARMS) for pair in zip(measured[::2], measured[1::2], strict=True))
+    assert all(set(arms) == set(ARMS) for arms in zip(measured[::2], measured[1::2], strict=True))
+
+
+@pytest.mark.parametrize("slow", ARMS)
+def test_turns_are_as_short_as_the_slower_arm_asks_for(tmp_path: Path, slow: str) -> None:
+    for end in in_turns(tmp_path, SLOW=slow):
+        assert end is not None
+        for recording in end.recordings:
+            assert [sample.block for sample in recording.of_phase(Phase.PREFILL)] == list(range(8))
+            assert len(recording.warmups) == 2 + 8
 
 
 @pytest.mark.parametrize("arm", ARMS)

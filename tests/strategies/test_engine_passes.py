@@ -53,7 +53,7 @@ def test_weights_are_those_that_come_in(model):
     changed = engine_pass(drawn_ids(1, 5), positions, [], others)[0]
     for name, weight in weights_of(model).items():
         weight.copy_(others[name])
-    assert torch.allclose(changed, model(drawn_ids(1, 5)).logits[:, -1], atol=1e-3)
+    assert torch.allclose(changed, model(drawn_ids(1, 5)).logits[:, -1], rtol=1e-4, atol=1e-4)  # sums of larger weights
 
 
 @torch.no_grad()

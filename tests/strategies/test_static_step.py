@@ -309,6 +309,44 @@ def test_a_cache_beside_which_nothing_fits_is_given_up_and_shorter_requests_are_
     assert (step.prepared, step.cache_lengths) == (3, (64,))
 
 
+def test_a_cache_that_is_longer_than_asked_for_is_given_up_once(llama):
+    class Longer(StaticStep):
+        def make_forward(self, rows, length):
+            return super().make_forward(rows, 256)
+
+    step = Longer(static(llama), lacks_room_beside_a_cache_of(128))
+    with pytest.raises(DeviceMemoryError, match="preparing the prefill of 40 tokens"):
+        step.expect([workload(40), workload(20)])
+
+
+def test_a_cache_that_would_have_to_be_built_is_not_asked_for(llama):
+    class Built(StaticStep):
+        can_be_shorter = False
+
+    step = Built(static(llama), lacks_room_beside_a_cache_of(128))
+    with pytest.raises(DeviceMemoryError, match="preparing the prefill of 100 tokens"):
+        step.expect([workload(100), workload(20)])
+    step.expect([workload(100), replace(workload(20), batch_size=2)])
+    assert step.cache_lengths == (128, 64)
+
+
+def test_the_largest_batch_gives_way_before_others_do(llama):
+    step = None
+
+    def prepare(run, generator):
+        run()
+        if sum(rows * lane.forward.length for rows, lane in step._lanes.items()) > 300:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return run
+
+    step = StaticStep(static(llama), prepare)
+    step.expect([workload(100), replace(workload(100), batch_size=16)])
+    assert step.cache_lengths == (128,)
+    answer(step, request(100))
+    with pytest.raises(DeviceMemoryError, match=r"a cache of 128 positions was given up .* a batch of 16"):
+        answer(step, request(100, rows=16))
+
+
 def test_other_batch_sizes_keep_the_caches_that_fit(llama):
     step = StaticStep(static(llama), lacks_room_beside_a_cache_of(128))
     step.expect([workload(100), workload(20), *(replace(each, batch_size=2) for each in (workload(30), workload(20)))])
