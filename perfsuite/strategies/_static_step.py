@@ -82,13 +82,13 @@ class StaticStep:
             return
         first_problem = ""
         while problems := self._prepare_what_fits(largest_first):
-            rows, problem = next(iter(problems.items()))  # of the largest batch: others may fit once its cache is gone
-            first_problem = first_problem or problem
-            has_others = any(each.batch_size not in problems for each in largest_first)
-            if not self.can_be_shorter and has_others:
+            rows = max(problems)  # the others may fit once its cache is gone
+            first_problem = first_problem or problems[rows]
+            if self.can_be_shorter:
+                largest_first = self._without_the_longest(largest_first, rows, problems[rows])
+            elif any(each.batch_size not in problems for each in largest_first):
                 return
-            largest_first = self._without_the_longest(largest_first, rows, problem) if self.can_be_shorter else []
-            if not largest_first:
+            if not (largest_first and self.can_be_shorter):
                 raise DeviceMemoryError(first_problem)
 
     def _lay_lanes(self, workloads: list[Workload]) -> None:
