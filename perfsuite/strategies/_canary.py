@@ -88,7 +88,8 @@ class GraphCanary:
             for _ in range(3):
                 model.forward()
         torch.cuda.current_stream(model.device).wait_stream(aside)
-        with torch.cuda.graph(self._graph):
+        # "thread_local": the watchdog of a process group may ask for its events meanwhile, in a thread of its own.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._output = model.forward()
 
     def run(self) -> None:
