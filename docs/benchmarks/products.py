@@ -2,8 +2,9 @@
 
 python docs/benchmarks/products.py [--model llama-2-7b] [--rows 1,10]      on a GPU of compute capability 9 or later
 
-Weights are cold: the launches of one CUDA graph go over as many matrices as do not fit the cache. Kernels overlap as
-they do in a pass. Microseconds are the median of seven replays of 24 launches.
+Products of one row are taken with what a pass lets them take in: a norm, a gate, a residual. Weights are cold: the
+launches of one CUDA graph go over as many matrices as do not fit the cache. Kernels overlap as they do in a pass.
+Microseconds are the median of seven replays of 24 launches.
 """
 
 import argparse
@@ -17,11 +18,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 import triton
+from torch.nn import functional
 
 from perfsuite.core.workload import ModelSpec
 from perfsuite.models.configuration import read_config
@@ -29,6 +31,7 @@ from perfsuite.strategies import _triton_products as kernels
 
 COLD_BYTES = 300 * 10**6
 LAUNCHES, REPLAYS = 24, 7
+EPSILON = 1e-5
 WORST_ERROR = 2e-3
 """Of a product in float16, relative to one in float32; blocks that are further off are left out."""
 
@@ -43,6 +46,19 @@ class Block:
     stages: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A product of a pass: outputs, inputs, and what a product of one row does besides."""
+
+    wide: int
+    deep: int
+    is_normed: bool = False
+    is_gated: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.wide} x {self.deep}{', normed' * self.is_normed}{', gated' * self.is_gated}"
+
+
 ONE_ROW = [
     Block(columns, depth, warps)
     for columns, depth, warps in itertools.product((1, 2, 4, 8), (1024, 2048, 4096), (4, 8))
@@ -55,44 +71,68 @@ SEVERAL_ROWS = [
 ]
 
 
-def launch(block: Block, rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, out: torch.Tensor) -> None:
-    wide, deep = weight.shape
+def launch(block: Block, product: Product, rows: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> None:
+    """With zeros for whatever is added, and the rows for what they are normed by."""
+    zeros = nothing(product)
     more: dict[str, Any] = {"num_warps": block.warps, "launch_pdl": True}
-    if len(rows) == 1:
-        grid = (triton.cdiv(wide, block.columns),)
-        kernels._one_row[grid](rows, weight, bias, out, wide, deep, block.columns, block.depth, True, **more)
+    if len(rows) > 1:
+        kernels._several_rows[(product.wide // block.columns, 1)](
+            rows, weight, zeros, out, len(rows), product.wide, product.deep, product.deep,
+            kernels.ROWS, block.columns, block.depth, True, num_stages=block.stages, **more,
+        )  # fmt: skip
         return
-    kernels._several_rows[(wide // block.columns, 1)](
-        rows, weight, bias, out, len(rows), wide, deep, deep,
-        kernels.ROWS, block.columns, block.depth, True, num_stages=block.stages, **more,
+    wide = product.wide // 2 if product.is_gated else product.wide
+    kernels._one_row[(triton.cdiv(wide, block.columns),)](
+        rows, rows, weight, zeros, out, wide, product.deep, EPSILON,
+        block.columns, block.depth, product.is_normed, product.is_gated, True, **more,
     )  # fmt: skip
 
 
-def compile_all(work: tuple[int, list[Block]]) -> None:
+@cache
+def nothing(product: Product) -> torch.Tensor:
+    return torch.zeros(product.wide, device="cuda", dtype=torch.float16)
+
+
+def expected(product: Product, rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    states = rows.float()
+    if product.is_normed:
+        states = functional.rms_norm(states, states.shape[-1:], states[0], EPSILON)
+    result = functional.linear(states, weight.float())
+    if not product.is_gated:
+        return result
+    gate, up = result.chunk(2, dim=-1)
+    return functional.silu(gate) * up
+
+
+def compile_all(work: tuple[int, list[Block], list[Product]]) -> None:
     """So that kernels are in Triton's cache before anything is timed."""
-    rows, blocks = work
-    weight = torch.zeros(4096, 4096, device="cuda", dtype=torch.float16)
-    for block in blocks:
-        with suppress(triton.runtime.errors.OutOfResources):  # it is left out of the table
-            launch(block, weight[:rows], weight, weight[0], torch.empty_like(weight[:rows]))
+    rows, blocks, shapes = work
+    for product in shapes:
+        weight = torch.zeros(product.wide, product.deep, device="cuda", dtype=torch.float16)
+        for block in (each for each in blocks if fits(product, rows, each)):
+            with suppress(triton.runtime.errors.OutOfResources):  # it is left out of the table
+                launch(block, product, weight[:rows], weight, weight.new_empty(rows, product.wide))
     torch.cuda.synchronize()
 
 
-def microseconds(block: Block, rows: torch.Tensor, matrices: list[torch.Tensor]) -> float | None:
+def fits(product: Product, rows: int, block: Block) -> bool:
+    return rows == 1 or not (product.wide % block.columns or product.deep % block.depth)
+
+
+def microseconds(block: Block, product: Product, rows: torch.Tensor, matrices: list[torch.Tensor]) -> float | None:
     """`None` where the kernel cannot have such a block, or its product is wrong."""
-    bias = rows.new_zeros(len(matrices[0]))
-    out = rows.new_empty((len(rows), len(bias)))
+    exact = expected(product, rows, matrices[0])
+    out = rows.new_empty(exact.shape)
     try:
-        launch(block, rows, matrices[0], bias, out)
+        launch(block, product, rows, matrices[0], out)
     except triton.runtime.errors.OutOfResources:
         return None
-    expected = rows.float() @ matrices[0].float().t()
-    if not float((out.float() - expected).norm() / expected.norm()) < WORST_ERROR:
+    if not float((out.float() - exact).norm() / exact.norm()) < WORST_ERROR:
         return None
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         for index in range(LAUNCHES):
-            launch(block, rows, matrices[index % len(matrices)], bias, out)
+            launch(block, product, rows, matrices[index % len(matrices)], out)
     return statistics.median(replays_ms(graph.replay)) * 1e3 / LAUNCHES
 
 
@@ -107,44 +147,46 @@ def replays_ms(replay: Callable[[], None]) -> Iterator[float]:
         yield start.elapsed_time(end)
 
 
-def products(model: str) -> Counter[tuple[int, int]]:
-    """Outputs and inputs of a model's products, those of one input joined, and how often a pass has each."""
+def products(model: str, rows: int) -> Counter[Product]:
+    """A model's products, those of one input joined, and how often a pass has each."""
     config = read_config(ModelSpec(name=model))
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     heads = config.num_attention_heads + 2 * config.num_key_value_heads
+    is_one = rows == 1
     of_a_layer = (
-        (heads * size, config.hidden_size),
-        (config.hidden_size, config.num_attention_heads * size),
-        (2 * config.intermediate_size, config.hidden_size),
-        (config.hidden_size, config.intermediate_size),
+        Product(heads * size, config.hidden_size, is_normed=is_one),
+        Product(config.hidden_size, config.num_attention_heads * size),
+        Product(2 * config.intermediate_size, config.hidden_size, is_normed=is_one, is_gated=is_one),
+        Product(config.hidden_size, config.intermediate_size),
     )
-    return Counter([*of_a_layer * config.num_hidden_layers, (config.vocab_size, config.hidden_size)])
+    head = Product(config.vocab_size, config.hidden_size, is_normed=is_one)
+    return Counter([*of_a_layer * config.num_hidden_layers, head])
 
 
-def table(rows: int, blocks: list[Block], shapes: Counter[tuple[int, int]]) -> str:
-    """Markdown: a row per block that fits all products, the fastest first."""
-    found: dict[Block, list[float]] = {}
-    for wide, deep in shapes:
-        count = max(3, -(-COLD_BYTES // (2 * wide * deep)))
-        matrices = [torch.randn(wide, deep, device="cuda", dtype=torch.float16) * 0.02 for _ in range(count)]
-        states = torch.randn(rows, deep, device="cuda", dtype=torch.float16)
-        for block in blocks:
-            if rows > 1 and (wide % block.columns or deep % block.depth):
-                continue
-            time = microseconds(block, states, matrices)
+def table(rows: int, blocks: list[Block], shapes: Counter[Product]) -> str:
+    """Markdown: a row per block, the fastest for all products first, and what the best block of each would give."""
+    found: dict[Block, dict[Product, float]] = {}
+    for product in shapes:
+        count = max(3, -(-COLD_BYTES // (2 * product.wide * product.deep)))
+        matrices = [torch.randn(product.wide, product.deep, device="cuda").half() * 0.02 for _ in range(count)]
+        states = torch.randn(rows, product.deep, device="cuda", dtype=torch.float16)
+        for block in (each for each in blocks if fits(product, rows, each)):
+            time = microseconds(block, product, states, matrices)
             if time is not None:
-                found.setdefault(block, []).append(time)
+                found.setdefault(block, {})[product] = time
     whole = {block: times for block, times in found.items() if len(times) == len(shapes)}
-    steps = {block: float(np.dot(times, list(shapes.values()))) / 1e3 for block, times in whole.items()}
-    names = " | ".join(f"{wide} x {deep}, us" for wide, deep in shapes)
+    steps = {block: sum(times[product] * often for product, often in shapes.items()) for block, times in whole.items()}
+    best = {product: min(times[product] for times in found.values() if product in times) for product in shapes}
+    of_best = sum(time * shapes[product] for product, time in best.items())
+    names = " | ".join(f"{product}, us" for product in shapes)
     lines = [f"| {rows} rows: columns x depth, warps, stages | {names} | a step's products, ms |"]
     lines += ["|" + "---|" * (len(shapes) + 2)]
     for block in sorted(steps, key=steps.__getitem__)[:12]:
-        times = " | ".join(f"{time:.2f}" for time in whole[block])
-        lines.append(
-            f"| {block.columns} x {block.depth}, {block.warps}, {block.stages or '-'} | {times} | {steps[block]:.3f} |"
-        )
-    return "\n".join(lines)
+        times = " | ".join(f"{whole[block][product]:.2f}" for product in shapes)
+        name = f"{block.columns} x {block.depth}, {block.warps}, {block.stages or '-'}"
+        lines.append(f"| {name} | {times} | {steps[block] / 1e3:.3f} |")
+    times = " | ".join(f"{best[product]:.2f}" for product in shapes)
+    return "\n".join([*lines, f"| the best of each | {times} | {of_best / 1e3:.3f} |"])
 
 
 def main() -> None:
@@ -154,15 +196,15 @@ def main() -> None:
     arguments = parser.parse_args()
     if not all(1 <= int(rows) <= kernels.ROWS for rows in arguments.rows.split(",")):
         parser.error(f"--rows: {arguments.rows} is not 1 to {kernels.ROWS}")
-    shapes = products(arguments.model)
-    chosen = {rows: ONE_ROW if rows == 1 else SEVERAL_ROWS for rows in map(int, arguments.rows.split(","))}
+    shapes = {rows: products(arguments.model, rows) for rows in map(int, arguments.rows.split(","))}
+    chosen = {rows: ONE_ROW if rows == 1 else SEVERAL_ROWS for rows in shapes}
     many = min(14, os.cpu_count() or 1)
     with ProcessPoolExecutor(many, mp_context=multiprocessing.get_context("spawn")) as pool:
-        work = [(rows, blocks[part::many]) for rows, blocks in chosen.items() for part in range(many)]
+        work = [(rows, blocks[part::many], [*shapes[rows]]) for rows, blocks in chosen.items() for part in range(many)]
         list(pool.map(compile_all, work))
     sys.stdout.write(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, triton {triton.__version__}\n")
     for rows, blocks in chosen.items():
-        sys.stdout.write(f"\n{table(rows, blocks, shapes)}\n")
+        sys.stdout.write(f"\n{table(rows, blocks, shapes[rows])}\n")
         sys.stdout.flush()
 
 

@@ -1,7 +1,8 @@
 """Owns the Triton kernels of a decode step's attention: over what a cache of fixed length holds so far, and no more.
 
-The cache is cut into stretches that are attended to side by side, each with a softmax of its own, and then put
-together (flash-decoding, Dao et al. 2023). No mask is read: the position on the device says how far the cache is full.
+The cache is cut into stretches that are attended to side by side, each with a softmax of its own; whichever block of a
+head ends last puts them together (flash-decoding, Dao et al. 2023). No mask is read: the position on the device says
+how far the cache is full.
 """
 
 import torch
@@ -13,6 +14,7 @@ from perfsuite.strategies._overlap import overlaps
 from perfsuite.strategies._triton_overlap import begin_dependents
 
 _SHORT, _STRETCH, _STRETCH_OF_SHORT = 2048, 128, 64  # positions; more stretches occupy more of the device
+_known_arrivals: dict[tuple[torch.device, int], Tensor] = {}
 
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, position: Tensor, scale: float, window: int) -> Tensor:
@@ -64,14 +66,24 @@ def _attend(
     scales = query.new_empty((batch * heads, stretches, 2), dtype=torch.float32)
     overlap = overlaps(query.device)
     _stretch[(batch * heads, stretches)](
-        query, *fresh, keys, values, position, partial, scales, scale, window, length, stretches, heads,
-        heads // groups, size, positions, turns, overlap, num_warps=4, launch_pdl=overlap,
-    )  # fmt: skip
-    _put_together[(batch * heads,)](
-        partial, scales, out, stretches, size, triton.next_power_of_2(stretches), overlap,
-        num_warps=4, launch_pdl=overlap,
+        query, *fresh, keys, values, position, partial, scales, _arrivals(query.device, batch * heads), out,
+        scale, window, length, stretches, heads, heads // groups, size, positions, triton.next_power_of_2(stretches),
+        turns, overlap, num_warps=4, launch_pdl=overlap,
     )  # fmt: skip
     return out
+
+
+def _arrivals(device: torch.device, heads: int) -> Tensor:
+    """How many blocks of each head have ended: zeros, as every kernel leaves them.
+
+    They outlive whoever captures. What a capture takes is its own, and is zeroed at each replay.
+    """
+    found = _known_arrivals.get((device, heads))
+    if found is None:
+        found = torch.zeros(heads, dtype=torch.int32, device=device)
+        if not torch.cuda.is_current_stream_capturing():
+            _known_arrivals[device, heads] = found
+    return found
 
 
 @triton.jit
@@ -87,9 +99,10 @@ def _turned(states, cosines, sines, SIZE: tl.constexpr):
 
 @triton.jit
 def _stretch(
-    query, fresh_keys, fresh_values, cosines, sines, keys, values, position, partial, scales,
+    query, fresh_keys, fresh_values, cosines, sines, keys, values, position, partial, scales, arrivals, out,
     scale, window, length, stretches, heads,
-    SHARE: tl.constexpr, SIZE: tl.constexpr, STRETCH: tl.constexpr, TURNS: tl.constexpr, OVERLAPS: tl.constexpr,
+    SHARE: tl.constexpr, SIZE: tl.constexpr, STRETCH: tl.constexpr, STRETCHES: tl.constexpr,
+    TURNS: tl.constexpr, OVERLAPS: tl.constexpr,
 ):  # fmt: skip
     head = tl.program_id(0)
     stretch = tl.program_id(1)
@@ -129,20 +142,23 @@ def _stretch(
     tl.store(partial + place_of_result * SIZE + channel, tl.sum(weight[:, None] * value.to(tl.float32), 0))
     tl.store(scales + place_of_result * 2, largest)
     tl.store(scales + place_of_result * 2 + 1, tl.sum(weight, 0))
+    tl.debug_barrier()  # all threads of the block have written before one says so
+    if tl.atomic_add(arrivals + head, 1, sem="acq_rel", scope="gpu") == stretches - 1:
+        tl.store(arrivals + head, 0)
+        _put_together(partial, scales, out, head, stretches, SIZE, STRETCHES)
 
 
 @triton.jit
-def _put_together(partial, scales, out, stretches, SIZE: tl.constexpr, STRETCHES: tl.constexpr, OVERLAPS: tl.constexpr):
-    if OVERLAPS:
-        begin_dependents()
-    head = tl.program_id(0)
+def _put_together(partial, scales, out, head, stretches, SIZE: tl.constexpr, STRETCHES: tl.constexpr):
+    """What the blocks of a head found; it comes from the cache that all share."""
     channel = tl.arange(0, SIZE)
     stretch = tl.arange(0, STRETCHES)
     inside = stretch < stretches
     at = head * stretches + stretch
-    largest = tl.load(scales + at * 2, mask=inside, other=-1e30)
-    total = tl.load(scales + at * 2 + 1, mask=inside, other=0.0)
+    largest = tl.load(scales + at * 2, mask=inside, other=-1e30, cache_modifier=".cg")
+    total = tl.load(scales + at * 2 + 1, mask=inside, other=0.0, cache_modifier=".cg")
     weight = tl.exp(largest - tl.max(largest, 0))
-    part = tl.load(partial + at[:, None] * SIZE + channel[None, :], mask=inside[:, None], other=0.0)
+    place = at[:, None] * SIZE + channel[None, :]
+    part = tl.load(partial + place, mask=inside[:, None], other=0.0, cache_modifier=".cg")
     mean = tl.sum(part * weight[:, None], 0) / tl.sum(total * weight, 0)
     tl.store(out + head * SIZE + channel, mean.to(out.dtype.element_ty))

@@ -38,13 +38,35 @@ def product_in_halves(rows: Tensor, weight: Tensor, halves: Tensor) -> None:
         _multiply_several_rows(rows, weight, zeros, halves)
 
 
-def _multiply_one_row(row: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
-    wide, deep = weight.shape
+def one_row_product(
+    row: Tensor, weight: Tensor, offset: Tensor, norm: Tensor | None, epsilon: float, is_gated: bool
+) -> Tensor:
+    """A row [1, K], normed by its root mean square where there is a `norm` [K], times a weight [N, K]: [1, N].
+
+    An offset of N numbers is added; gated it is silu of the first half times the second half, without it: [1, N / 2].
+    """
+    out = row.new_empty((1, len(weight) // 2 if is_gated else len(weight)))
+    _multiply_one_row(row, weight, offset, out, norm, epsilon, is_gated)
+    return out
+
+
+def _multiply_one_row(
+    row: Tensor,
+    weight: Tensor,
+    offset: Tensor,
+    out: Tensor,
+    norm: Tensor | None = None,
+    epsilon: float = 0.0,
+    is_gated: bool = False,
+) -> None:
+    wide, deep = out.shape[-1], weight.shape[1]
     columns, depth = (2, 4096) if deep > 2 * wide else (4, 2048)  # measured: docs/benchmarks/speed.md
+    columns = columns // 2 if is_gated else columns  # of either half
     overlap = overlaps(row.device)
     _one_row[(triton.cdiv(wide, columns),)](
-        row.contiguous(), weight, bias, out, wide, deep, columns, depth, overlap, num_warps=4, launch_pdl=overlap
-    )
+        row.contiguous(), row if norm is None else norm, weight, offset, out, wide, deep, epsilon,
+        columns, depth, norm is not None, is_gated, overlap, num_warps=4, launch_pdl=overlap,
+    )  # fmt: skip
 
 
 def _multiply_several_rows(rows: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
@@ -59,24 +81,55 @@ def _multiply_several_rows(rows: Tensor, weight: Tensor, bias: Tensor, out: Tens
 
 
 @triton.jit
-def _one_row(row, weight, bias, out, wide, deep, COLUMNS: tl.constexpr, DEPTH: tl.constexpr, OVERLAPS: tl.constexpr):
+def _one_row(
+    row, norm, weight, offset, out, wide, deep, epsilon,
+    COLUMNS: tl.constexpr, DEPTH: tl.constexpr, NORMED: tl.constexpr, GATED: tl.constexpr, OVERLAPS: tl.constexpr,
+):  # fmt: skip
     column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     place = tl.arange(0, DEPTH)
     total = tl.zeros((COLUMNS, DEPTH), tl.float32)
+    squares = tl.zeros((DEPTH,), tl.float32)
     weights_at = weight + column[:, None].to(tl.int64) * deep + place[None, :]
     is_column = column[:, None] < wide
     # The weights do not wait for the kernel before, which gives the row.
-    weights = tl.load(weights_at, mask=(place < deep)[None, :] & is_column, other=0.0, eviction_policy="evict_first")
+    is_inside = (place < deep)[None, :] & is_column
+    weights = tl.load(weights_at, mask=is_inside, other=0.0, eviction_policy="evict_first")
+    if GATED:
+        others_at = weight + (column[:, None] + wide).to(tl.int64) * deep + place[None, :]
+        others = tl.load(others_at, mask=is_inside, other=0.0, eviction_policy="evict_first")
+        other_total = tl.zeros((COLUMNS, DEPTH), tl.float32)
     if OVERLAPS:
         begin_dependents()
     for start in range(0, deep, DEPTH):
-        states = tl.load(row + start + place, mask=start + place < deep, other=0.0).to(tl.float32)
+        is_place = start + place < deep
+        states = tl.load(row + start + place, mask=is_place, other=0.0).to(tl.float32)
+        if NORMED:
+            squares += states * states
+            states *= tl.load(norm + start + place, mask=is_place, other=0.0).to(tl.float32)
         total += states[None, :] * weights.to(tl.float32)
         weights_at += DEPTH
         is_next = (start + DEPTH + place < deep)[None, :] & is_column
         weights = tl.load(weights_at, mask=is_next, other=0.0, eviction_policy="evict_first")
-    offset = tl.load(bias + column, mask=column < wide, other=0.0).to(tl.float32)
-    tl.store(out + column, (tl.sum(total, 1) + offset).to(out.dtype.element_ty), mask=column < wide)
+        if GATED:
+            other_total += states[None, :] * others.to(tl.float32)
+            others_at += DEPTH
+            others = tl.load(others_at, mask=is_next, other=0.0, eviction_policy="evict_first")
+    scale = _inverse_of_root(squares, deep, epsilon, NORMED)
+    result = tl.sum(total, 1) * scale
+    if GATED:
+        result *= tl.sum(other_total, 1) * scale / (1.0 + tl.exp(-result))
+    else:
+        result += tl.load(offset + column, mask=column < wide, other=0.0).to(tl.float32)
+    tl.store(out + column, result.to(out.dtype.element_ty), mask=column < wide)
+
+
+@triton.jit
+def _inverse_of_root(squares, count, epsilon, NORMED: tl.constexpr):
+    """What a norm multiplies a row by, of whose numbers these are the squares; without a norm 1."""
+    scale = 1.0
+    if NORMED:
+        scale = tl.rsqrt(tl.sum(squares, 0) / count + epsilon)
+    return scale
 
 
 @triton.jit

@@ -15,6 +15,7 @@ from perfsuite.strategies._halves import halve_deep_products
 from perfsuite.strategies._kernel_attention import use_kernel_attention
 from perfsuite.strategies._kernel_draws import KernelDraws
 from perfsuite.strategies._of_ranks import on_every_rank
+from perfsuite.strategies._one_row import join_one_row
 from perfsuite.strategies._overlap import overlaps
 from perfsuite.strategies._skinny import use_skinny_products
 from perfsuite.strategies._static_step import StaticStep
@@ -37,7 +38,8 @@ class JitCudaGraphStrategy(StaticStrategy):
         use_kernel_attention(model)
         keep_rotations(model)
         self._pool = GraphPool(device)
-        self._regions = Regions(self._inductor_options(device), rewrites=(turn_within_attention, halve_deep_products))
+        rewrites = (turn_within_attention, halve_deep_products, join_one_row)
+        self._regions = Regions(self._inductor_options(device), rewrites)
         return StaticStep(model, self._capture, self._regions.compile, KernelDraws)
 
     def _inductor_options(self, device: torch.device) -> dict[str, object]:
