@@ -60,8 +60,7 @@ def _multiply_one_row(
     is_gated: bool = False,
 ) -> None:
     wide, deep = out.shape[-1], weight.shape[1]
-    columns, depth = (2, 4096) if deep > 2 * wide else (4, 2048)  # measured: docs/benchmarks/speed.md
-    columns = columns // 2 if is_gated else columns  # of either half
+    columns, depth = 2 if is_gated else 8, 1024  # measured: docs/benchmarks/speed.md
     overlap = overlaps(row.device)
     _one_row[(triton.cdiv(wide, columns),)](
         row.contiguous(), row if norm is None else norm, weight, offset, out, wide, deep, epsilon,
