@@ -1,10 +1,10 @@
-"""Blocks of the skinny products' kernels: how long the products of a decode step, or of a short prompt, take with each.
+"""Ways to multiply: how long the products of a decode step, or of a prompt, take by our kernels and by torch.
 
-python docs/benchmarks/products.py [--model llama-2-7b] [--rows 1,10]      on a GPU of compute capability 9 or later
+python docs/benchmarks/products.py [--model llama-2-7b] [--rows 1,10,100]      on a GPU of compute capability 9 or later
 
 Products of one row are taken with what a pass lets them take in: a norm, a gate, a residual. Weights are cold: the
 launches of one CUDA graph go over as many matrices as do not fit the cache. Kernels overlap as they do in a pass.
-Microseconds are the median of seven replays of 24 launches.
+Microseconds are the median of seven replays of 24 launches. Parts are what is to be added up, which is not timed.
 """
 
 import argparse
@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, partial
 
 import torch
 import triton
+from torch import Tensor
 from torch.nn import functional
 
 from perfsuite.core.workload import ModelSpec
@@ -30,20 +30,13 @@ from perfsuite.models.configuration import read_config
 from perfsuite.strategies import _triton_products as kernels
 
 COLD_BYTES = 300 * 10**6
-LAUNCHES, REPLAYS = 24, 7
+LAUNCHES, REPLAYS, SHOWN = 24, 7, 14
+MANY = 128
+"""Rows that a block of the kernel of several rows takes where they are more than sixteen."""
+SHARED_BYTES = 220_000
 EPSILON = 1e-5
 WORST_ERROR = 2e-3
-"""Of a product in float16, relative to one in float32; blocks that are further off are left out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """What one block of a product computes, and by how many warps; `stages` of several rows' loads are under way."""
-
-    columns: int
-    depth: int
-    warps: int
-    stages: int = 0
+"""Of a product in float16, relative to one in float32; ways that are further off are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,80 +52,109 @@ class Product:
         return f"{self.wide} x {self.deep}{', normed' * self.is_normed}{', gated' * self.is_gated}"
 
 
-ONE_ROW = [
-    Block(columns, depth, warps)
-    for columns, depth, warps in itertools.product((1, 2, 4, 8), (1024, 2048, 4096), (4, 8))
-    if columns * depth <= 16384
-]
-SEVERAL_ROWS = [
-    Block(columns, depth, warps, stages)
-    for columns, depth, warps, stages in itertools.product((16, 32, 64), (128, 256), (4, 8), (3, 4, 6))
-    if (columns + kernels.ROWS) * depth * 2 * stages <= 220_000  # shared memory
-]
+Way = Callable[[Product, Tensor, Tensor], Tensor]
+"""What gives rows [M, K] times a matrix [N, K]: parts [P, M, N] that add up to it."""
 
 
-def launch(block: Block, product: Product, rows: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> None:
-    """With zeros for whatever is added, and the rows for what they are normed by."""
-    zeros = nothing(product)
-    more: dict[str, Any] = {"num_warps": block.warps, "launch_pdl": True}
-    if len(rows) > 1:
-        kernels._several_rows[(product.wide // block.columns, 1)](
-            rows, weight, zeros, out, len(rows), product.wide, product.deep, product.deep,
-            kernels.ROWS, block.columns, block.depth, True, num_stages=block.stages, **more,
-        )  # fmt: skip
-        return
+def one_row(  # noqa: PLR0917
+    columns: int, depth: int, warps: int, product: Product, rows: Tensor, matrix: Tensor
+) -> Tensor:
+    """With zeros for whatever is added, and the row for what it is normed by."""
     wide = product.wide // 2 if product.is_gated else product.wide
-    kernels._one_row[(triton.cdiv(wide, block.columns),)](
-        rows, rows, weight, zeros, out, wide, product.deep, EPSILON,
-        block.columns, block.depth, product.is_normed, product.is_gated, True, **more,
+    out = rows.new_empty((1, 1, wide))
+    kernels._one_row[(triton.cdiv(wide, columns),)](
+        rows, rows, matrix, nothing(product), out, wide, product.deep, EPSILON,
+        columns, depth, product.is_normed, product.is_gated, True, num_warps=warps, launch_pdl=True,
     )  # fmt: skip
+    return out
+
+
+def several_rows(  # noqa: PLR0917
+    columns: int, depth: int, warps: int, stages: int, parts: int, product: Product, rows: Tensor, matrix: Tensor
+) -> Tensor:
+    share = triton.cdiv(product.deep // depth, parts) * depth
+    out = rows.new_empty((parts, len(rows), product.wide))
+    kernels._several_rows[(product.wide // columns, parts)](
+        rows, matrix, nothing(product), out, len(rows), product.wide, product.deep, share,
+        kernels.ROWS if len(rows) <= kernels.ROWS else MANY, columns, depth, True,
+        num_warps=warps, num_stages=stages, launch_pdl=True,
+    )  # fmt: skip
+    return out
+
+
+def by_cublas(parts: int, product: Product, rows: Tensor, matrix: Tensor) -> Tensor:
+    out = rows.new_empty((parts, len(rows), product.wide))
+    many, wide = (each.view(len(each), parts, -1) for each in (rows, matrix))
+    return torch.bmm(many.transpose(0, 1), wide.permute(1, 2, 0), out=out)
+
+
+def by_cublas_at_once(_: Product, rows: Tensor, matrix: Tensor) -> Tensor:
+    return functional.linear(rows, matrix).unsqueeze(0)
+
+
+def by_cublaslt(product: Product, rows: Tensor, matrix: Tensor) -> Tensor:
+    return torch.addmm(nothing(product), rows, matrix.t()).unsqueeze(0)
 
 
 @cache
-def nothing(product: Product) -> torch.Tensor:
+def nothing(product: Product) -> Tensor:
     return torch.zeros(product.wide, device="cuda", dtype=torch.float16)
 
 
-def expected(product: Product, rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def ways(count: int, product: Product) -> dict[str, Way]:
+    """By name; kernels by columns x depth of a block, warps, stages and parts."""
+    if count == 1:
+        blocks = itertools.product((1, 2, 4, 8, 16), (512, 1024, 2048, 4096), (4, 8))
+        return {f"{c} x {d}, {w}": partial(one_row, c, d, w) for c, d, w in blocks if 1024 <= c * d <= 16384}
+    is_many = count > kernels.ROWS
+    tiles = itertools.product((32, 64, 128), (64, 128)) if is_many else itertools.product((16, 32, 64), (128, 256))
+    found: dict[str, Way] = {}
+    for (columns, depth), warps, stages in itertools.product(tiles, (4, 8), (3, 4, 6)):
+        taken = (columns + (MANY if is_many else kernels.ROWS)) * depth * 2 * stages
+        if taken <= SHARED_BYTES and not product.wide % columns and not product.deep % depth:
+            for parts in (1, 2, 4) if is_many else (1,):
+                name = f"{columns} x {depth}, {warps}, {stages}, {parts}"
+                found[name] = partial(several_rows, columns, depth, warps, stages, parts)
+    found |= {"cuBLAS": by_cublas_at_once, "cuBLASLt": by_cublaslt}
+    return found | {f"cuBLAS, {parts} parts": partial(by_cublas, parts) for parts in (2, 4, 8)}
+
+
+def expected(product: Product, rows: Tensor, matrix: Tensor) -> Tensor:
     states = rows.float()
     if product.is_normed:
         states = functional.rms_norm(states, states.shape[-1:], states[0], EPSILON)
-    result = functional.linear(states, weight.float())
+    result = functional.linear(states, matrix.float())
     if not product.is_gated:
         return result
     gate, up = result.chunk(2, dim=-1)
     return functional.silu(gate) * up
 
 
-def compile_all(work: tuple[int, list[Block], list[Product]]) -> None:
-    """So that kernels are in Triton's cache before anything is timed."""
-    rows, blocks, shapes = work
-    for product in shapes:
-        weight = torch.zeros(product.wide, product.deep, device="cuda", dtype=torch.float16)
-        for block in (each for each in blocks if fits(product, rows, each)):
+def compile_some(work: tuple[int, int, int, list[Product]]) -> None:
+    """So that kernels are in Triton's cache before anything is timed: every so many of them, from the first on."""
+    count, first, step, products = work
+    for product in products:
+        matrix = torch.zeros(product.wide, product.deep, device="cuda", dtype=torch.float16)
+        rows = matrix.new_zeros(count, product.deep)
+        for way in [*ways(count, product).values()][first::step]:
             with suppress(triton.runtime.errors.OutOfResources):  # it is left out of the table
-                launch(block, product, weight[:rows], weight, weight.new_empty(rows, product.wide))
+                way(product, rows, matrix)
     torch.cuda.synchronize()
 
 
-def fits(product: Product, rows: int, block: Block) -> bool:
-    return rows == 1 or not (product.wide % block.columns or product.deep % block.depth)
-
-
-def microseconds(block: Block, product: Product, rows: torch.Tensor, matrices: list[torch.Tensor]) -> float | None:
+def microseconds(way: Way, product: Product, rows: Tensor, matrices: list[Tensor]) -> float | None:
     """`None` where the kernel cannot have such a block, or its product is wrong."""
     exact = expected(product, rows, matrices[0])
-    out = rows.new_empty(exact.shape)
     try:
-        launch(block, product, rows, matrices[0], out)
+        found = way(product, rows, matrices[0]).float().sum(0)
     except triton.runtime.errors.OutOfResources:
         return None
-    if not float((out.float() - exact).norm() / exact.norm()) < WORST_ERROR:
+    if not float((found - exact).norm() / exact.norm()) < WORST_ERROR:
         return None
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         for index in range(LAUNCHES):
-            launch(block, product, rows, matrices[index % len(matrices)], out)
+            way(product, rows, matrices[index % len(matrices)])
     return statistics.median(replays_ms(graph.replay)) * 1e3 / LAUNCHES
 
 
@@ -147,64 +169,63 @@ def replays_ms(replay: Callable[[], None]) -> Iterator[float]:
         yield start.elapsed_time(end)
 
 
-def products(model: str, rows: int) -> Counter[Product]:
+def products_of(model: str, count: int) -> Counter[Product]:
     """A model's products, those of one input joined, and how often a pass has each."""
     config = read_config(ModelSpec(name=model))
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     heads = config.num_attention_heads + 2 * config.num_key_value_heads
-    is_one = rows == 1
+    is_one = count == 1
     of_a_layer = (
         Product(heads * size, config.hidden_size, is_normed=is_one),
         Product(config.hidden_size, config.num_attention_heads * size),
         Product(2 * config.intermediate_size, config.hidden_size, is_normed=is_one, is_gated=is_one),
         Product(config.hidden_size, config.intermediate_size),
     )
-    head = Product(config.vocab_size, config.hidden_size, is_normed=is_one)
-    return Counter([*of_a_layer * config.num_hidden_layers, head])
+    found = Counter(of_a_layer * config.num_hidden_layers)
+    if is_one:  # of a prompt only the last position has logits
+        found[Product(config.vocab_size, config.hidden_size, is_normed=True)] = 1
+    return found
 
 
-def table(rows: int, blocks: list[Block], shapes: Counter[Product]) -> str:
-    """Markdown: a row per block, the fastest for all products first, and what the best block of each would give."""
-    found: dict[Block, dict[Product, float]] = {}
-    for product in shapes:
-        count = max(3, -(-COLD_BYTES // (2 * product.wide * product.deep)))
-        matrices = [torch.randn(product.wide, product.deep, device="cuda").half() * 0.02 for _ in range(count)]
-        states = torch.randn(rows, product.deep, device="cuda", dtype=torch.float16)
-        for block in (each for each in blocks if fits(product, rows, each)):
-            time = microseconds(block, product, states, matrices)
+def table(count: int, products: Counter[Product]) -> str:
+    """Markdown: a row per way, the fastest for all products first, and what the fastest of each would give."""
+    found: dict[str, dict[Product, float]] = {}
+    for product in products:
+        copies = max(3, -(-COLD_BYTES // (2 * product.wide * product.deep)))
+        matrices = [torch.randn(product.wide, product.deep, device="cuda").half() * 0.02 for _ in range(copies)]
+        rows = torch.randn(count, product.deep, device="cuda", dtype=torch.float16)
+        for name, way in ways(count, product).items():
+            time = microseconds(way, product, rows, matrices)
             if time is not None:
-                found.setdefault(block, {})[product] = time
-    whole = {block: times for block, times in found.items() if len(times) == len(shapes)}
-    steps = {block: sum(times[product] * often for product, often in shapes.items()) for block, times in whole.items()}
-    best = {product: min(times[product] for times in found.values() if product in times) for product in shapes}
-    of_best = sum(time * shapes[product] for product, time in best.items())
-    names = " | ".join(f"{product}, us" for product in shapes)
-    lines = [f"| {rows} rows: columns x depth, warps, stages | {names} | a step's products, ms |"]
-    lines += ["|" + "---|" * (len(shapes) + 2)]
-    for block in sorted(steps, key=steps.__getitem__)[:12]:
-        times = " | ".join(f"{whole[block][product]:.2f}" for product in shapes)
-        name = f"{block.columns} x {block.depth}, {block.warps}, {block.stages or '-'}"
-        lines.append(f"| {name} | {times} | {steps[block] / 1e3:.3f} |")
-    times = " | ".join(f"{best[product]:.2f}" for product in shapes)
-    return "\n".join([*lines, f"| the best of each | {times} | {of_best / 1e3:.3f} |"])
+                found.setdefault(name, {})[product] = time
+    lines = [f"| {count} rows, us | {' | '.join(map(str, products))} | a pass' products, ms |"]
+    lines += ["|" + "---|" * (len(products) + 2)]
+    whole = {name: times for name, times in found.items() if len(times) == len(products)}
+    passes = {name: sum(times[product] * often for product, often in products.items()) for name, times in whole.items()}
+    for name in sorted(passes, key=passes.__getitem__)[:SHOWN]:
+        times = " | ".join(f"{whole[name][product]:.2f}" for product in products)
+        lines.append(f"| {name} | {times} | {passes[name] / 1e3:.3f} |")
+    best = {each: min((times[each], name) for name, times in found.items() if each in times) for each in products}
+    cells = " | ".join(f"{time:.2f} ({name})" for time, name in best.values())
+    of_best = sum(best[product][0] * often for product, often in products.items())
+    return "\n".join([*lines, f"| the fastest of each | {cells} | {of_best / 1e3:.3f} |"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", default="llama-2-7b")
-    parser.add_argument("--rows", default="1,10", help=f"1 to {kernels.ROWS}, with commas")
+    parser.add_argument("--rows", default="1,10", help=f"1 to {MANY}, with commas")
     arguments = parser.parse_args()
-    if not all(1 <= int(rows) <= kernels.ROWS for rows in arguments.rows.split(",")):
-        parser.error(f"--rows: {arguments.rows} is not 1 to {kernels.ROWS}")
-    shapes = {rows: products(arguments.model, rows) for rows in map(int, arguments.rows.split(","))}
-    chosen = {rows: ONE_ROW if rows == 1 else SEVERAL_ROWS for rows in shapes}
+    counts = [int(count) for count in arguments.rows.split(",")]
+    if not all(1 <= count <= MANY for count in counts):
+        parser.error(f"--rows: {arguments.rows} is not 1 to {MANY}")
+    products = {count: products_of(arguments.model, count) for count in counts}
     many = min(14, os.cpu_count() or 1)
     with ProcessPoolExecutor(many, mp_context=multiprocessing.get_context("spawn")) as pool:
-        work = [(rows, blocks[part::many], [*shapes[rows]]) for rows, blocks in chosen.items() for part in range(many)]
-        list(pool.map(compile_all, work))
+        list(pool.map(compile_some, [(count, at, many, [*products[count]]) for count in counts for at in range(many)]))
     sys.stdout.write(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, triton {triton.__version__}\n")
-    for rows, blocks in chosen.items():
-        sys.stdout.write(f"\n{table(rows, blocks, shapes[rows])}\n")
+    for count in counts:
+        sys.stdout.write(f"\n{table(count, products[count])}\n")
         sys.stdout.flush()
 
 
