@@ -23,6 +23,7 @@ from perfsuite.strategies._compile import Regions
 from perfsuite.strategies._fusion import fuse_projections, keep_rotations
 from perfsuite.strategies._halves import halve_deep_products
 from perfsuite.strategies._kernel_attention import use_kernel_attention
+from perfsuite.strategies._one_row import join_one_row
 from perfsuite.strategies._skinny import SkinnyLinear, use_skinny_products
 from perfsuite.strategies._static_step import StaticStep
 from perfsuite.strategies._static_strategy import StaticStrategy
@@ -51,7 +52,7 @@ class UncapturedJit(StaticStrategy):
         use_kernel_attention(model)
         keep_rotations(model)
         self.skinny = sum(isinstance(each, SkinnyLinear) for each in model.modules())
-        self._regions = Regions(rewrites=(turn_within_attention, halve_deep_products))
+        self._regions = Regions(rewrites=(turn_within_attention, halve_deep_products, join_one_row))
         return StaticStep(model, self._regions.prepare, self._regions.compile)
 
     def counts(self):

@@ -14,7 +14,7 @@ from tests.strategies.rewriting import rewriting
 
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 IDS = torch.randint(3, 250, (2, 21), generator=torch.Generator().manual_seed(0))
-JOINED = {"llama": 9, "qwen2": 9, "gpt2": 0, "gemma": 4, "gemma3_text": 0}
+JOINED = {"llama": 9, "qwen2": 9, "mistral": 9, "gpt2": 0, "gemma": 4, "gemma3_text": 0}
 """Of two layers, with four products each, and the head; Gemma norms and gates otherwise, GPT-2 has biases."""
 
 
@@ -63,6 +63,15 @@ def test_a_prompt_of_one_token_is_one_row():
     (ours, *_), (theirs, *_) = said_by(model, IDS[:1, :1], counts), said_by(model, IDS[:1, :1])
     assert counts[0] == 9
     assert (ours - theirs).abs().max() <= 0.03 * theirs.abs().max()
+
+
+def test_what_ranks_add_up_in_place_is_no_part_of_a_sum():
+    def run(states, weight, bias, other):
+        product = torch.ops.perfsuite.skinny_linear(states, weight, bias, False)
+        product.mul_(2)
+        return other + product
+
+    assert joined_in(run) == 0
 
 
 def test_what_somebody_else_reads_too_is_computed_by_itself():
