@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule
 
 from perfsuite.strategies._skinny import is_faster_with_bias, skinny_kernels
+from perfsuite.strategies._traced import value_of
 from perfsuite.strategies._trial import is_worth_it
 
 _PRODUCT = "perfsuite.skinny_linear"
@@ -38,15 +39,12 @@ def halve_deep_products(traced: GraphModule) -> int:
 
 
 def _can_be_halved(states: Any, weight: Any, _: Any, is_biased: Any) -> bool:
-    rows, matrix = (_value(each) for each in (states, weight))
+    rows: Any = value_of(states)
+    matrix = value_of(weight)
     if is_biased or rows is None or matrix is None or rows.dim() != 3 or isinstance(rows.shape[1], int):
         return False
     wide, deep = matrix.shape
     return bool(deep >= wide and deep % (2 * _ALIGNED) == 0)
-
-
-def _value(node: Any) -> Any:
-    return node.meta.get("example_value") if isinstance(node, Node) else None
 
 
 @torch.library.custom_op("perfsuite::halved_linear", mutates_args=())

@@ -14,6 +14,7 @@ from torch.fx import Graph, GraphModule, Node
 from torch.nn import functional
 
 from perfsuite.models.split import SUM
+from perfsuite.strategies._traced import value_of
 
 LAST = (slice(None, None, None), slice(-1, None, None), slice(None, None, None))
 """How transformers takes the last position of [B, L, N]."""
@@ -63,12 +64,8 @@ def _takes_last(node: Node) -> bool:
 
 
 def _has_rows(node: Any) -> bool:
-    value = _value(node)
+    value = value_of(node)
     return isinstance(value, Tensor) and value.dim() == 3 and not isinstance(value.shape[1], int)
-
-
-def _value(node: Any) -> Any:
-    return node.meta.get("example_value") if isinstance(node, Node) else None
 
 
 def _goes_row_by_row(node: Node, found: set[Node]) -> bool:
@@ -99,5 +96,5 @@ def _is_share(node: Node, found: set[Node]) -> bool:
 
 def _is_fixed(node: Node) -> bool:
     """Whether a node is a tensor without any dimension that a prompt's length decides, such as a weight."""
-    value = _value(node)
+    value = value_of(node)
     return isinstance(value, Tensor) and all(isinstance(size, int) for size in value.shape)

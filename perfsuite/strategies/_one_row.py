@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from perfsuite.strategies._last_position import LAST
 from perfsuite.strategies._skinny import skinny_kernels
+from perfsuite.strategies._traced import called_on, inputs_of, is_written_between, only_reader, value_of
 
 _PRODUCT = "perfsuite.skinny_linear"
 """How a traced pass calls our product."""
@@ -44,11 +45,12 @@ def _product_shape(states: Tensor, _: object, __: object, weight: Tensor, ___: o
 
 
 class _Norm(NamedTuple):
-    """What a node of a traced pass normed, and how."""
+    """What a node of a traced pass normed, how, and from which node on."""
 
     states: Node
     weight: Node
     epsilon: float
+    first: Node
 
 
 def join_one_row(traced: GraphModule) -> int:
@@ -71,6 +73,8 @@ def _join(product: Node) -> bool:
     if norm is None and gated is None and total is None:
         return False
     last = gated or total or product
+    if is_written_between(norm.first if norm is not None else product, last):  # it would be read too late
+        return False
     offset = _other(total, product) if total is not None else bias
     how = (norm.states, norm.weight, norm.epsilon) if norm is not None else (states, None, 0.0)
     with product.graph.inserting_before(last):
@@ -94,92 +98,71 @@ def _erase_unread(node: Node) -> None:
 def _norm(node: Any) -> _Norm | None:
     """What a node normed, if it did so as transformers does: weight * (states * rsqrt(mean(states ^ 2) + epsilon))."""
     node = _before_last(node)
-    for weight, normed in (_inputs(node, operator.mul), _inputs(node, operator.mul)[::-1]):
-        plain, inverse = _inputs(_method(normed, "to"), operator.mul)
-        (root,) = _inputs(inverse, torch.rsqrt, 1)
-        mean, epsilon = _inputs(root, operator.add)
-        states = _method(plain, "to", torch.float32)
+    for weight, normed in (inputs_of(node, operator.mul), inputs_of(node, operator.mul)[::-1]):
+        plain, inverse = inputs_of(called_on(normed, "to"), operator.mul)
+        (root,) = inputs_of(inverse, torch.rsqrt, 1)
+        mean, epsilon = inputs_of(root, operator.add)
+        states = called_on(plain, "to", torch.float32)
         if (
             isinstance(epsilon, float)
             and _mean_of_squares(mean) is plain
             and isinstance(states, Node)
             and _is_weight(weight, states)
         ):
-            return _Norm(states, weight, epsilon)
+            return _Norm(states, weight, epsilon, plain)
     return None
 
 
 def _mean_of_squares(node: Any) -> Any:
     """What a node is the mean of the squares of, along the last dimension."""
-    squares = _method(node, "mean", -1)
-    return _method(squares, "pow", 2) if squares is not None and node.kwargs.get("keepdim") else None
+    squares = called_on(node, "mean", -1)
+    return called_on(squares, "pow", 2) if squares is not None and node.kwargs.get("keepdim") else None
 
 
 def _is_weight(weight: Any, states: Node) -> bool:
     """Whether it is a number for each of a row, of the same type."""
-    value, row = _value(weight), _value(states)
+    value, row = value_of(weight), value_of(states)
     return value is not None and row is not None and value.shape == row.shape[-1:] and value.dtype == row.dtype
 
 
 def _gated(product: Node) -> Node | None:
     """The node that gives silu(first half) * second half of the product, of which nobody reads anything else."""
-    split = _only_reader(product)
+    split = only_reader(product)
     if split is None or split.target != "split" or not _is_halved(product, split):
         return None
     parts = {each.args[1]: each for each in split.users if each.target is operator.getitem}
-    gate, gated = (_only_reader(parts.get(index)) for index in range(2))
-    is_silu = gate is not None and gate.target is functional.silu and _only_reader(gate) is gated
-    return gated if is_silu and set(_inputs(gated, operator.mul)) == {gate, parts[1]} else None
+    gate, gated = (only_reader(parts.get(index)) for index in range(2))
+    is_silu = gate is not None and gate.target is functional.silu and only_reader(gate) is gated
+    return gated if is_silu and set(inputs_of(gated, operator.mul)) == {gate, parts[1]} else None
 
 
 def _is_halved(product: Node, split: Node) -> bool:
-    value = _value(product)
+    value = value_of(product)
     half = value.shape[-1] // 2 if value is not None else 0
     return split.args[1:] == ([half, half],) and split.kwargs == {"dim": -1} and len(split.users) == 2
 
 
 def _sum(product: Node) -> Node | None:
     """The node that adds something of its shape to the product, which nobody else reads."""
-    total = _only_reader(product)
-    value, other = _value(product), _value(_other(total, product))
+    total = only_reader(product)
+    value, other = value_of(product), value_of(_other(total, product))
     if value is None or other is None:
         return None
     fits = (other.shape, other.dtype, other.device) == (value.shape, value.dtype, value.device)
     return total if fits else None
 
 
-def _only_reader(node: Node | None) -> Node | None:
-    return next(iter(node.users)) if node is not None and len(node.users) == 1 else None
-
-
 def _other(total: Any, product: Node) -> Any:
-    first, second = _inputs(total, operator.add)
+    first, second = inputs_of(total, operator.add)
     return second if first is product else first
 
 
 def _before_last(node: Any) -> Any:
     """What the last position was taken of, which is the whole of one row."""
-    whole, where = _inputs(node, operator.getitem)
+    whole, where = inputs_of(node, operator.getitem)
     return whole if where == LAST and _is_one_row(whole) else node
 
 
 def _is_one_row(node: Any) -> bool:
-    value = _value(node)
+    value = value_of(node)
     return value is not None and value.dim() == 3 and tuple(value.shape[:2]) == (1, 1)
-
-
-def _method(node: Any, name: str, *arguments: object) -> Any:
-    """What a method of a tensor was called on, if with these arguments first."""
-    is_one = isinstance(node, Node) and node.op == "call_method" and node.target == name
-    return node.args[0] if is_one and node.args[1 : 1 + len(arguments)] == arguments else None
-
-
-def _inputs(node: Any, target: Any, count: int = 2) -> tuple[Any, ...]:
-    """What a call of `target` takes; as many `None` if the node is none."""
-    is_one = isinstance(node, Node) and node.target is target and len(node.args) == count
-    return node.args if is_one else (None,) * count
-
-
-def _value(node: Any) -> Tensor | None:
-    value = node.meta.get("example_value") if isinstance(node, Node) else None
-    return value if isinstance(value, Tensor) else None

@@ -76,7 +76,8 @@ def _attend(
 def _arrivals(device: torch.device, heads: int) -> Tensor:
     """How many blocks of each head have ended: zeros, as every kernel leaves them.
 
-    They outlive whoever captures. What a capture takes is its own, and is zeroed at each replay.
+    The kernels of a process that have as many heads share them, which run one after the other. They outlive whoever
+    captures. What a capture takes is its own, and is zeroed at each replay.
     """
     found = _known_arrivals.get((device, heads))
     if found is None:

@@ -60,11 +60,11 @@ def _multiply_one_row(
     is_gated: bool = False,
 ) -> None:
     wide, deep = out.shape[-1], weight.shape[1]
-    columns, depth = 2 if is_gated else 8, 1024  # measured: docs/benchmarks/speed.md
+    columns, depth = 2 if is_gated else 8, 1024  # measured on an H200: docs/benchmarks/speed.md
     overlap = overlaps(row.device)
     _one_row[(triton.cdiv(wide, columns),)](
-        row.contiguous(), row if norm is None else norm, weight, offset.contiguous(), out, wide, deep, epsilon,
-        columns, depth, norm is not None, is_gated, overlap, num_warps=4, launch_pdl=overlap,
+        row.contiguous(), row if norm is None else norm.contiguous(), weight, offset.contiguous(), out,
+        wide, deep, epsilon, columns, depth, norm is not None, is_gated, overlap, num_warps=4, launch_pdl=overlap,
     )  # fmt: skip
 
 

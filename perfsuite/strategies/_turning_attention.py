@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from perfsuite.strategies._kernel_attention import attend_over_prompt, plainly_over_cache
+from perfsuite.strategies._traced import inputs_of, value_of
 
 _OVER_PROMPT, _OVER_CACHE = "perfsuite.prompt_attention.", "perfsuite.cache_attention."
 """How a traced pass calls our attention."""
@@ -173,12 +174,12 @@ def _copy_to_a_position(cache: Any) -> _Copy | None:
 
 def _turn(node: Any) -> _Turn | None:
     """What a node turned, if it did so as transformers does: states * cosines + (-second half, first half) * sines."""
-    plain, crossed = _inputs(node, operator.add)
-    states, cosines = _inputs(plain, operator.mul)
-    halves, sines = _inputs(crossed, operator.mul)
-    (parts,) = _inputs(halves, torch.cat, 1)
+    plain, crossed = inputs_of(node, operator.add)
+    states, cosines = inputs_of(plain, operator.mul)
+    halves, sines = inputs_of(crossed, operator.mul)
+    (parts,) = inputs_of(halves, torch.cat, 1)
     minus, first = parts if isinstance(parts, tuple | list) and len(parts) == 2 else (None, None)
-    (second,) = _inputs(minus, operator.neg, 1)
+    (second,) = inputs_of(minus, operator.neg, 1)
     half = _size(states) // 2
     if not half or _size(cosines) != 2 * half or _size(sines) != 2 * half or halves.kwargs.get("dim") != -1:
         return None
@@ -186,18 +187,12 @@ def _turn(node: Any) -> _Turn | None:
     return _Turn(states, cosines, sines) if is_half else None
 
 
-def _inputs(node: Any, target: Any, count: int = 2) -> tuple[Any, ...]:
-    """What a call of `target` takes; as many `None` if the node is none."""
-    is_one = isinstance(node, Node) and node.target is target and len(node.args) == count
-    return node.args if is_one else (None,) * count
-
-
 def _is_share(node: Any, states: Any, part: slice) -> bool:
-    return _inputs(node, operator.getitem) == (states, (Ellipsis, part))
+    return inputs_of(node, operator.getitem) == (states, (Ellipsis, part))
 
 
 def _size(node: Any) -> int:
     """How long the last dimension is; 0 if that is unknown."""
-    value = node.meta.get("example_value") if isinstance(node, Node) else None
-    size = value.shape[-1] if isinstance(value, Tensor) and value.dim() == 4 else 0
+    value = value_of(node)
+    size = value.shape[-1] if value is not None and value.dim() == 4 else 0
     return size if isinstance(size, int) else 0
