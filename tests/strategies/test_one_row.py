@@ -17,7 +17,6 @@ IDS = torch.randint(3, 250, (2, 21), generator=torch.Generator().manual_seed(0))
 JOINED = {
     "llama": (5, 2, 4),
     "qwen2": (5, 2, 4),
-    "mistral": (5, 2, 4),
     "gpt2": (0, 0, 0),
     "gemma": (0, 0, 4),
     "gemma3_text": (0, 0, 0),
