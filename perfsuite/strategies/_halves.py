@@ -12,12 +12,10 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from perfsuite.strategies._skinny import is_faster_with_bias, skinny_kernels
+from perfsuite.strategies._skinny import PRODUCT, is_faster_with_bias, skinny_kernels
 from perfsuite.strategies._traced import value_of
 from perfsuite.strategies._trial import is_worth_it
 
-_PRODUCT = "perfsuite.skinny_linear"
-"""How a traced pass calls our product."""
 _ALIGNED = 16  # numbers: two halves of 32 bytes or a multiple
 _MATRICES = 3
 
@@ -27,7 +25,7 @@ def halve_deep_products(traced: GraphModule) -> int:
 
     `traced` is what Dynamo hands to a backend: its nodes carry example values, in which a prompt's length is a symbol.
     """
-    deep = [node for node in traced.graph.nodes if str(node.target).startswith(_PRODUCT) and _can_be_halved(*node.args)]
+    deep = [node for node in traced.graph.nodes if str(node.target).startswith(PRODUCT) and _can_be_halved(*node.args)]
     for node in deep:
         with traced.graph.inserting_before(node):
             halves = traced.graph.call_function(torch.ops.perfsuite.halved_linear.default, node.args[:2])

@@ -14,6 +14,7 @@ from torch.fx import Graph, GraphModule, Node
 from torch.nn import functional
 
 from perfsuite.models.split import SUM
+from perfsuite.strategies._skinny import PRODUCT
 from perfsuite.strategies._traced import value_of
 
 LAST = (slice(None, None, None), slice(-1, None, None), slice(None, None, None))
@@ -24,7 +25,7 @@ _FUNCTIONS: frozenset[Callable[..., Any]] = frozenset(
 )  # fmt: skip
 _METHODS = frozenset({"to", "float", "type_as", "pow"})
 _METHODS_OVER_ONE_DIMENSION = frozenset({"mean", "split"})
-_OUR_PRODUCT, _OUR_SUM = "perfsuite.skinny_linear", f"{SUM}."
+_OUR_SUM = f"{SUM}."
 
 
 def compute_last_position_only(traced: GraphModule) -> int:
@@ -80,7 +81,7 @@ def _keeps_rows_apart(node: Node) -> bool:
     if node.op == "call_method":
         over_one = node.target in _METHODS_OVER_ONE_DIMENSION and -1 in (node.kwargs.get("dim"), *node.args[1:])
         return node.target in _METHODS or over_one
-    return node.op == "call_function" and (node.target in _FUNCTIONS or str(node.target).startswith(_OUR_PRODUCT))
+    return node.op == "call_function" and (node.target in _FUNCTIONS or str(node.target).startswith(PRODUCT))
 
 
 def _is_share(node: Node, found: set[Node]) -> bool:

@@ -13,11 +13,8 @@ from torch.fx import GraphModule, Node
 from torch.nn import functional
 
 from perfsuite.strategies._last_position import LAST
-from perfsuite.strategies._skinny import skinny_kernels
+from perfsuite.strategies._skinny import PRODUCT, skinny_kernels
 from perfsuite.strategies._traced import called_on, inputs_of, is_written_between, only_reader, value_of
-
-_PRODUCT = "perfsuite.skinny_linear"
-"""How a traced pass calls our product."""
 
 
 @torch.library.custom_op("perfsuite::one_row_linear", mutates_args=())
@@ -58,7 +55,7 @@ def join_one_row(traced: GraphModule) -> int:
 
     `traced` is what Dynamo hands to a backend.
     """
-    products = [node for node in traced.graph.nodes if str(node.target).startswith(_PRODUCT) and _is_one_row(node)]
+    products = [node for node in traced.graph.nodes if str(node.target).startswith(PRODUCT) and _is_one_row(node)]
     joined = sum(map(_join, products))
     traced.recompile()
     return joined

@@ -14,6 +14,8 @@ from torch.nn import Linear, Module, functional
 from perfsuite.models.storage import is_plain
 from perfsuite.strategies._trial import is_worth_it
 
+PRODUCT = "perfsuite.skinny_linear"
+"""How a traced pass calls our product."""
 _TYPES = (torch.float16, torch.bfloat16)
 _MATRICES = 3
 
