@@ -108,12 +108,12 @@ def ways(count: int, product: Product) -> dict[str, Way]:
         blocks = itertools.product((1, 2, 4, 8, 16), (512, 1024, 2048, 4096), (4, 8))
         return {f"{c} x {d}, {w}": partial(one_row, c, d, w) for c, d, w in blocks if 1024 <= c * d <= 16384}
     is_many = count > kernels.ROWS
-    tiles = itertools.product((32, 64, 128), (64, 128)) if is_many else itertools.product((16, 32, 64), (128, 256))
+    tiles = itertools.product((64, 128, 256), (64, 128)) if is_many else itertools.product((16, 32, 64), (128, 256))
     found: dict[str, Way] = {}
     for (columns, depth), warps, stages in itertools.product(tiles, (4, 8), (3, 4, 6)):
         taken = (columns + (MANY if is_many else kernels.ROWS)) * depth * 2 * stages
         if taken <= SHARED_BYTES and not product.wide % columns and not product.deep % depth:
-            for parts in (1, 2, 4) if is_many else (1,):
+            for parts in (1, 2, 4, 8) if is_many else (1,):
                 name = f"{columns} x {depth}, {warps}, {stages}, {parts}"
                 found[name] = partial(several_rows, columns, depth, warps, stages, parts)
     found |= {"cuBLAS": by_cublas_at_once, "cuBLASLt": by_cublaslt}
