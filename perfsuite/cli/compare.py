@@ -10,6 +10,7 @@ from perfsuite.cli.parser import REGRESSED, UNDECIDED
 from perfsuite.cli.sources import Files, Source, commands_of, source_at
 from perfsuite.cli.terminal import write
 from perfsuite.core.baseline import Baseline
+from perfsuite.core.circumstances import circumstances
 from perfsuite.core.errors import BaselineError, OptionError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import Metric
@@ -24,6 +25,7 @@ from perfsuite.core.options import (
 from perfsuite.core.recording import ENVIRONMENT_KEYS, Recording
 from perfsuite.core.suite import Gates, Question, judge_suite
 from perfsuite.core.verdict import Judgement, Outcome
+from perfsuite.report.circumstances import circumstance_lines
 from perfsuite.report.layout import Line
 from perfsuite.report.verdicts import Commands as Offered
 from perfsuite.report.verdicts import verdicts
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from perfsuite.cli.parser import Commands
 
 RecordingsByCell = Mapping[Cell, tuple[Recording, ...]]
+StoredByCell = Mapping[Cell, Baseline | str | None]
 
 
 def add_to(commands: "Commands") -> None:
@@ -55,8 +58,11 @@ def run(arguments: argparse.Namespace) -> int:
     measured = _chosen(after.recordings(), arguments)
     known = commands_of(after.documents) if isinstance(after, Files) else {}
     commands = offered(known, arguments.tolerance)
-    judgements = judge(before, measured, options, commands)
+    stored = baselines_of(before, measured)
+    judgements = judge(stored, measured, options, commands)
     write(verdicts(judgements, commands))
+    whole = {cell: baseline for cell, baseline in stored.items() if isinstance(baseline, Baseline)}
+    write(circumstance_lines(circumstances(judgements, whole, measured)))
     write(_left_out(before, measured))
     return exit_code(judgements)
 
@@ -69,14 +75,22 @@ def exit_code(judgements: Iterable[Judgement]) -> int:
     return 0 if outcomes and all(outcome.is_decided for outcome in outcomes) else UNDECIDED
 
 
+def baselines_of(before: Source, measured: RecordingsByCell) -> StoredByCell:
+    """What `before` has of every cell of `measured`; instead of a baseline that cannot be read, why."""
+    return {cell: _of(before, own) for cell, own in measured.items()}
+
+
 def judge(
-    before: Source, measured: RecordingsByCell, options: GateOptions, commands: Offered | None = None
+    stored: StoredByCell,
+    measured: RecordingsByCell,
+    options: GateOptions,
+    commands: Offered | None = None,
 ) -> tuple[Judgement, ...]:
-    """Every cell of `measured` by what `before` has of it: the verdicts of a run with these recordings."""
+    """Every cell of `measured` by what is stored of it: the verdicts of a run with these recordings."""
     save = (commands or offered({})).save
     gates = Gates(tolerances=options.tolerances, resources=options.resources)
     asked = [
-        Question(cell=cell, gates=gates, recordings=own, stored=_of(before, own), save_command=save(cell))
+        Question(cell=cell, gates=gates, recordings=own, stored=stored[cell], save_command=save(cell))
         for cell, own in measured.items()
     ]
     return judge_suite(asked, options)

@@ -13,6 +13,7 @@ from perfsuite.cli.parser import UNDECIDED
 from perfsuite.cli.shards import ShardCell, ShardReport, read_shards
 from perfsuite.cli.terminal import write
 from perfsuite.core import jsontext
+from perfsuite.core.circumstances import circumstances
 from perfsuite.core.codec import encode
 from perfsuite.core.drift import Drift
 from perfsuite.core.errors import OptionError
@@ -22,6 +23,7 @@ from perfsuite.core.suspicion import suspicion
 from perfsuite.core.verdict import Judgement
 from perfsuite.report import files, terminal
 from perfsuite.report.attempt import attempt
+from perfsuite.report.circumstances import circumstance_lines
 from perfsuite.report.drifts import drifts as drift_lines
 from perfsuite.report.headings import counted
 from perfsuite.report.html.page import page
@@ -208,6 +210,7 @@ def _judged(merged: Merged) -> Iterable[Line]:
     run = as_run(merged)
     offered = Offered(reproduce=run.reproduce, save=run.save, save_all="pytest --save-baseline")
     yield from terminal.verdicts(merged.judgements, offered)
+    yield from circumstance_lines(circumstances(run.judgements, run.baselines, run.recordings))
     found = suspicion(merged.judgements)
     yield from [Line(found, "yellow")] if found else []
     yield from drift_lines(merged.drifts, run.save)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from perfsuite.cli.documents import KINDS, Document, read_document
-from perfsuite.core.baseline import Baseline
+from perfsuite.core.baseline import UNKNOWN_COMMIT, Baseline
 from perfsuite.core.calibration import choose_modes
 from perfsuite.core.errors import OptionError
 from perfsuite.core.matrix import Cell
@@ -15,7 +15,6 @@ from perfsuite.core.validity import disturbance
 from perfsuite.store import BaselineStore, load_baseline
 
 RUN_PLAN = "run.json"
-UNKNOWN_COMMIT = "unknown"
 
 
 class Source(Protocol):

@@ -10,6 +10,8 @@ from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import Metric, parse_metric
 from perfsuite.core.recording import Environment, Recording
 
+UNKNOWN_COMMIT = "unknown"
+"""The revision of a baseline that was made outside a checkout, or of several."""
 SCHEMA = 5
 """Number of the stored layout. Layout 1, without canaries, is read as well: its sessions are judged raw; layout 2,
 without rooflines: the floors of its samples are not known; layout 3, without a monitor: nobody knows its clocks; and
@@ -20,7 +22,7 @@ layout 4, in which requests that were sent together have no times of their own."
 class Baseline:
     """The sessions later runs are compared with, raw samples and all.
 
-    `commit` is the revision of the code that was measured ('unknown' outside a checkout), `saved_at` ISO 8601 in UTC.
+    `commit` is the revision of the code that was measured, `saved_at` ISO 8601 in UTC.
     `modes` say by metric key what its samples are divided by, raw where nothing is said. `later` are sessions of later
     runs that passed: they tell of the noise, never of the level.
     """

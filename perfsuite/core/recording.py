@@ -32,7 +32,11 @@ KEYS_OF_A_CELL = frozenset({"model", "dtype", "quantization", "warm-up", "block"
 SETTINGS_THAT_MUST_AGREE = frozenset({"power limit", "mig", "governor"})
 """Keys that are compared where both sides know them: earlier layouts do not, nor does a place without NVML."""
 
-
+NOTED_PACKAGES = (
+    *("torch", "transformers", "triton", "numpy", "torchao", "perfsuite"),
+    *("vllm", "tensorrt", "tensorrt-llm", "tensorrt-rtx", "torch-tensorrt", "flashinfer-python", "nvidia-ml-py"),
+)
+"""Whose versions an environment notes, as far as they are installed."""
 NOTES_THAT_MUST_AGREE = (
     "attention",
     "static cache",

@@ -10,16 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from perfsuite.core.options import MeasureOptions
-from perfsuite.core.recording import SETTINGS_THAT_MUST_AGREE, Environment
+from perfsuite.core.recording import NOTED_PACKAGES, SETTINGS_THAT_MUST_AGREE, Environment
 from perfsuite.core.units import format_bytes
 from perfsuite.core.workload import ModelFacts
 from perfsuite.measure import nvml
 from perfsuite.measure.watch import uuid_of
 
-NOTED_PACKAGES = (
-    *("torch", "transformers", "triton", "numpy", "torchao", "perfsuite"),
-    *("vllm", "tensorrt", "tensorrt-llm", "tensorrt-rtx", "torch-tensorrt", "flashinfer-python", "nvidia-ml-py"),
-)
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 CONTAINERS = {"/.dockerenv": "docker", "/run/.containerenv": "podman", "/run/systemd/container": "systemd"}
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from perfsuite.core.circumstances import circumstances
 from perfsuite.core.observations import observe
 from perfsuite.core.suspicion import suspicion
 from perfsuite.plugin import commands
@@ -13,6 +14,7 @@ from perfsuite.report import terminal
 from perfsuite.report.annotations import annotations
 from perfsuite.report.attempt import attempt
 from perfsuite.report.calibration import calibration
+from perfsuite.report.circumstances import circumstance_lines
 from perfsuite.report.drifts import drifts
 from perfsuite.report.headings import counted
 from perfsuite.report.layout import Line
@@ -87,6 +89,7 @@ def _judging_parts(campaign: Campaign, is_brief: bool) -> list[Part]:
     return [
         lambda: _twin_lines(campaign, is_brief),
         lambda: terminal.verdicts(campaign.bench.judgements(), _commands(campaign.argv), brief=is_brief),
+        lambda: _circumstance_lines(campaign),
         lambda: _suspicion_lines(campaign),
         lambda: drifts(campaign.bench.drifts, partial(commands.save, campaign.argv)),
         lambda: tuple(selftest(campaign.selftest)) if campaign.selftest else (),
@@ -120,6 +123,11 @@ def _write(reporter: "TerminalReporter", lines: Iterable[Line]) -> None:
     for line in lines:
         markup = {} if line.style == "plain" else {line.style: True}
         reporter.write_line(line.text, **markup)
+
+
+def _circumstance_lines(campaign: Campaign) -> tuple[Line, ...]:
+    run = run_of(campaign)
+    return circumstance_lines(circumstances(run.judgements, run.baselines, run.recordings))
 
 
 def _suspicion_lines(campaign: Campaign) -> list[Line]:

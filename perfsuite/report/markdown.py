@@ -3,10 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from perfsuite.core.circumstances import circumstances
 from perfsuite.core.matrix import Cell
 from perfsuite.core.units import format_bytes, format_change, format_ms, format_percent, format_seconds, format_share
 from perfsuite.core.verdict import Outcome, Verdict
 from perfsuite.report.achieved import achieved
+from perfsuite.report.circumstances import circumstance_lines
 from perfsuite.report.headings import counted
 from perfsuite.report.marks import MARKS
 from perfsuite.report.rows import Row, rows_of
@@ -37,7 +39,7 @@ ALIGNED = (":-:", "---", *["--:"] * 7)
 
 def markdown(run: Run, most_bytes: int = MOST_BYTES) -> str:
     """The whole text, cut at a row where it would grow longer than allowed; what was cut is said."""
-    head = [*_heading(run), *_gates(run), *_commands(run)]
+    head = [*_heading(run), *_gates(run), *_circumstances(run), *_commands(run)]
     tail = ["", "</details>", "", *(f"- {_escaped(note)}" for note in run.notes), ""]
     rows = list(_cells(run))
     room = most_bytes - len("\n".join([*head, *tail]).encode()) - ROOM
@@ -107,6 +109,11 @@ def _gate(cell: Cell, verdict: Verdict) -> tuple[str, ...]:
         sizes(verdict).removeprefix("n="),
         f"{verdict.outcome.value}: {why(verdict)}".removesuffix(": "),
     )
+
+
+def _circumstances(run: Run) -> Iterator[str]:
+    lines = circumstance_lines(circumstances(run.judgements, run.baselines, run.recordings))
+    yield from ("", *(f"- {_escaped(line.text)}" for line in lines[:MOST_GATES])) if lines else ()
 
 
 def _commands(run: Run) -> Iterator[str]:

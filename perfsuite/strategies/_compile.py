@@ -25,8 +25,8 @@ from perfsuite.strategies._lane import Run
 from perfsuite.strategies._last_position import compute_last_position_only
 from perfsuite.strategies._static import Pass
 
-Rewrite = Callable[[torch.fx.GraphModule], object]
-"""Changes what Dynamo hands to a backend, in place."""
+Rewrite = Callable[[torch.fx.GraphModule], int]
+"""Changes what Dynamo hands to a backend, in place; in how many places it did."""
 
 _CACHE_HITS = (("inductor", "fxgraph_cache_hit"), ("aot_autograd", "autograd_cache_hit"))
 _NEWER_TORCH_NOTICED = "found no compiled frames"
@@ -54,6 +54,7 @@ class Regions:
     def __init__(self, options: Mapping[str, object] | None = None, rewrites: Iterable[Rewrite] = ()) -> None:
         self._options = dict(options or {})
         self._rewrites = (compute_last_position_only, *rewrites)
+        self._rewritten = dict.fromkeys(self._rewrites, 0)
         self._compiled = 0
         self._found_in_cache = 0
         self._foreseen = 0
@@ -107,8 +108,13 @@ class Regions:
             graph_breaks=self._graph_breaks,
             recompiles=self._compiled - self._foreseen,
             kernel_fallbacks=self._uncompiled_passes,
-            notes=(f"compile cache: {self._cache_state()}",),
+            notes=(f"rewrites: {self._found_by_rewrites()}", f"compile cache: {self._cache_state()}"),
         )
+
+    def _found_by_rewrites(self) -> str:
+        """In how many places of a pass, the most that one had: a model that is written otherwise is slower."""
+        found = self._rewritten.items()
+        return ", ".join(f"{rewrite.__name__.replace('_', ' ')} {count}" for rewrite, count in found)
 
     def _cache_state(self) -> str:
         if not self._compiled:
@@ -138,7 +144,7 @@ class Regions:
         """The backend that torch hands a graph to: inductor, counted."""
         before = _cache_hits()
         for rewrite in self._rewrites:
-            rewrite(graph)
+            self._rewritten[rewrite] = max(self._rewritten[rewrite], rewrite(graph))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice on speed, which a caller who makes errors of warnings would die of
             run: Callable[..., Any] = torch._inductor.compile(graph, inputs, options=self._options)

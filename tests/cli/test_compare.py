@@ -1,6 +1,7 @@
 """The command `perfsuite compare`: its verdicts are those of the run itself, its exit codes, its one-line errors."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 import perfsuite
 from perfsuite import cli
-from perfsuite.cli.compare import judge
+from perfsuite.cli.compare import baselines_of, judge
 from perfsuite.cli.documents import read_document
 from perfsuite.cli.sources import source_at
 from perfsuite.core import jsontext
@@ -35,6 +36,11 @@ def compare(measured: Path, monkeypatch: pytest.MonkeyPatch) -> Compare:
     return lambda *arguments: cli.main(["compare", "--tolerance=ttft.p99=off", *arguments])
 
 
+def judged(before: Path, after: Path) -> tuple[Judgement, ...]:
+    recordings = source_at(after).recordings()
+    return judge(baselines_of(source_at(before), recordings), recordings, GateOptions())
+
+
 def without_remedies(judgements: tuple[Judgement, ...]) -> dict[str, list[object]]:
     """A remedy quotes the command line of whoever judges."""
     return {each.cell.id: [replace(verdict, remedy="") for verdict in each.all] for each in judgements}
@@ -47,7 +53,7 @@ def write_report(path: Path, *recordings: Any) -> str:
 
 @pytest.mark.parametrize("name", ["same.json", "slow.json"])
 def test_the_verdicts_are_those_of_the_run(name: str, measured: Path) -> None:
-    found = judge(source_at(measured / "baselines"), source_at(measured / name).recordings(), GateOptions())
+    found = judged(measured / "baselines", measured / name)
     said = read_document(measured / name).judgements
     assert len(said) == 2
     assert without_remedies(found) == without_remedies(said)
@@ -56,7 +62,7 @@ def test_the_verdicts_are_those_of_the_run(name: str, measured: Path) -> None:
 def test_a_runs_folder_gives_the_verdicts_of_its_report(measured: Path) -> None:
     *_, same, slow = sorted((measured / ".perfsuite" / "runs").iterdir())
     for folder, name in ((same, "same.json"), (slow, "slow.json")):
-        found = judge(source_at(measured / "baselines"), source_at(folder).recordings(), GateOptions())
+        found = judged(measured / "baselines", folder)
         assert without_remedies(found) == without_remedies(read_document(measured / name).judgements)
 
 
@@ -72,7 +78,13 @@ def test_a_regression_is_told_as_in_a_run(compare: Compare, capsys: pytest.Captu
     assert "fake/tiny/p10-o4: TTFT P50 regressed " in told
     assert "reproduce: pytest --perf -p perfsuite.plugin --perf-strategy=fake " in told
     assert "--perf-tolerance ttft.p99=off\n" in told
-    assert told.splitlines()[-1] == "perfsuite: 10 gates: 4 passed, 6 regressed"
+    counts, cause = told.splitlines()[-2:]
+    assert counts == "perfsuite: 10 gates: 4 passed, 6 regressed"
+    assert re.fullmatch(
+        r"fake/tiny/p10-o4 and 1 more cell: since the baseline of [\d-]+( \(commit \w+\))? also changed: "
+        r"--perf-inject-slowdown 10 %",
+        cause,
+    )
 
 
 def test_a_run_without_a_report_has_commands_that_are_built(

@@ -7,18 +7,21 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from perfsuite.core.baseline import UNKNOWN_COMMIT
+from perfsuite.core.circumstances import Circumstances, circumstances
 from perfsuite.core.options import Options
 from perfsuite.core.units import NS_PER_MS
 from perfsuite.core.verdict import Interval, Judgement, Outcome
 from perfsuite.plugin import commands
 from perfsuite.report.annotations import Place, annotations
+from perfsuite.report.circumstances import circumstance_lines
 from perfsuite.report.markdown import markdown
 from perfsuite.report.openmetrics import openmetrics
 from perfsuite.report.properties import properties
 from perfsuite.report.run import Run
 from perfsuite.report.terminal import saved
 from perfsuite.report.verdicts import Commands, verdicts
-from tests.builders import make_baseline, make_cell, make_recording, make_verdict
+from tests.builders import make_baseline, make_cell, make_environment, make_recording, make_verdict
 
 ROOT = Path(__file__).parents[2]
 REPORTS, README = ROOT / "docs" / "reports.md", ROOT / "README.md"
@@ -40,12 +43,17 @@ REASON = "3 of 3 candidate sessions are worse by more than 2.5 %"
 
 
 def run() -> Run:
-    """One cell that got slower and one that did not."""
+    """One cell that got slower since transformers is another, and one that did not."""
     calm = replace(make_verdict(Outcome.PASSED), change=0.003, interval=Interval(low=-0.008, high=0.014))
     judged = {SLOW: replace(make_verdict(reason=REASON), candidate_sessions=3), CALM: calm}
+    before, now = (replace(make_environment(), noted={"transformers": version}) for version in ("5.16.0", "5.17.0"))
     return Run(
         options=Options(),
-        recordings={cell: (make_recording(cell, ttft_ms=47.9 if cell is SLOW else 61.3, n=300),) for cell in judged},
+        recordings={
+            cell: (make_recording(cell, environment=now, ttft_ms=47.9 if cell is SLOW else 61.3, n=300),)
+            for cell in judged
+        },
+        baselines={cell: make_baseline(make_recording(cell, environment=before)) for cell in judged},
         judgements=tuple(Judgement(cell=cell, verdicts=(verdict,)) for cell, verdict in judged.items()),
         command="pytest --perf --perf-model tiny",
         reproduce=lambda cell: commands.reproduce(ARGV, cell),
@@ -74,7 +82,10 @@ def first_regression() -> str:
         save=lambda cell: commands.save(FIRST_ARGV, cell),
         save_all=commands.save_all(FIRST_ARGV),
     )
-    lines = verdicts((Judgement(cell=FIRST, verdicts=tuple(found)),), told)
+    slowed = Circumstances(
+        cells=(FIRST,), commit=UNKNOWN_COMMIT, saved_at="2026-01-02", changes=("--perf-inject-slowdown 100 %",)
+    )
+    lines = (*verdicts((Judgement(cell=FIRST, verdicts=tuple(found)),), told), *circumstance_lines([slowed]))
     return "\n".join(line.text for line in lines).strip()
 
 
@@ -93,13 +104,14 @@ def quotes() -> dict[str, str]:
     """The quotes of docs/reports.md by their names on the page."""
     whole = run()
     told = Commands(reproduce=whole.reproduce, save=whole.save, save_all=commands.save_all(ARGV))
+    changed = circumstances(whole.judgements, whole.baselines, whole.recordings)
     metrics = openmetrics(whole).splitlines()
     shown = {f"ttft_ms.{name}" for name in ("p50", "p99")} | {"tpot_ms.p50", "startup_s", "memory_bytes"}
     shown |= {"cell", "ttft.p50.verdict", "ttft.p50.change"}
     named = [f'<property name="{n}" value="{v}" />' for n, v in properties(SLOW, whole) if n in shown]
     latencies = [line for line in metrics if line.startswith("perfsuite_latency_seconds") and 'series="ttft"' in line]
     return {
-        "terminal": "\n".join(line.text for line in verdicts(whole.judgements, told)),
+        "terminal": "\n".join(line.text for line in (*verdicts(whole.judgements, told), *circumstance_lines(changed))),
         "summary": markdown(whole).rstrip(),
         "annotation": "\n".join(annotations(whole, {SLOW: Place(path="tests/perf/test_latency.py", line=15)})),
         "junit": "\n".join(named),

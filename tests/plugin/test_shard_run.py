@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from perfsuite import cli
-from perfsuite.cli.compare import judge
+from perfsuite.cli.compare import baselines_of, judge
 from perfsuite.cli.documents import read_document
 from perfsuite.cli.merge import merge
 from perfsuite.cli.shards import read_shards
@@ -169,7 +169,7 @@ def test_shards_on_tiny_have_the_verdicts_of_their_sessions_in_one_run(
     options = GateOptions(tolerances=dict(sorted(tolerances.items(), key=lambda each: each[0].rank)), sessions=2)
     measured = source_at(Path("merged.json")).recordings()
     assert len(measured) == 2
-    expected = judge(source_at(Path("baselines")), measured, options)
+    expected = judge(baselines_of(source_at(Path("baselines")), measured), measured, options)
     found = read_document(Path("merged.json")).judgements
     assert [each.all for each in without_remedies(found)] == [each.all for each in without_remedies(expected)]
 

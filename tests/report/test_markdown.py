@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 from perfsuite.core.options import Options
 from perfsuite.core.verdict import Judgement, Outcome
 from perfsuite.report.markdown import MOST_BYTES, markdown
 from perfsuite.report.run import Run
-from tests.builders import make_cell, make_recording, make_verdict
+from tests.builders import make_baseline, make_cell, make_recording, make_verdict
 
 CALM, SLOW, FAST = make_cell(prompt=10), make_cell(prompt=50), make_cell(prompt=400)
 
@@ -43,6 +45,19 @@ def test_a_changed_cell_has_levels_change_interval_and_n() -> None:
     cells = [cell.strip() for cell in row.replace(r"\|", "¦").split("|")[3:-1]]
     assert cells[:6] == ["TTFT P50", "41.2 ms", "47.9 ms", "**+16.3 %**", "+12.1..+20.4 %", "5 %"]
     assert cells[6:] == ["50 vs 5x50", "regressed: 3 of 3 sessions ¦ all"]
+
+
+def test_what_else_changed_since_the_baseline_of_a_slower_cell_is_told() -> None:
+    before, now = (
+        replace(recording, environment=replace(recording.environment, noted={"transformers": version}))
+        for recording, version in ((make_recording(SLOW), "5.16.0"), (make_recording(SLOW), "5.17.0"))
+    )
+    run = run_of()
+    run = replace(run, baselines={SLOW: make_baseline(before)}, recordings={**run.recordings, SLOW: (now,)})
+    (told,) = (line for line in markdown(run).splitlines() if "since the baseline" in line)
+    assert told.startswith(f"- {SLOW.id}: since the baseline of ")
+    assert told.endswith(" also changed: transformers 5.16.0 -> 5.17.0")
+    assert "since the baseline" not in markdown(run_of())
 
 
 def test_the_command_that_measures_a_failing_cell_again_is_there() -> None:

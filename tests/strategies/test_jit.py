@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import re
 import weakref
 from dataclasses import replace
 
@@ -95,8 +96,9 @@ def test_what_inductor_makes_of_a_model_gives_the_tokens_of_eager(llama):
     counts = (evidence.compiled_regions, evidence.graph_breaks, evidence.recompiles, evidence.kernel_fallbacks)
     assert counts == (2, 0, 0, 0)  # a prefill for all lengths, a decode step
     assert (evidence.graphs_captured, evidence.graphs_replayed) == (None, None)
-    *before, cache, late = evidence.notes
+    *before, rewrites, cache, late = evidence.notes
     assert before == ["attention: sdpa", "dtype: float32", "static cache: 64 positions"]
+    assert re.fullmatch(r"rewrites: compute last position only [1-9]\d*", rewrites)
     assert cache in {"compile cache: cold", "compile cache: warm", "compile cache: 1 of 2 regions were there"}
     assert late.startswith("passes prepared after opening: ")
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from perfsuite.core.baseline import Baseline
+from perfsuite.core.circumstances import changes
 from perfsuite.core.disturbance import findings
 from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import SERIES
@@ -128,6 +129,7 @@ def _facts(row: Row, baseline: Baseline | None) -> Markup:
         "text": f"{quoted(passage.text)} after {quoted(passage.before)}" if passage else "",
         "sessions": ", ".join(f"{recording.session + 1}: {recording.started_at}" for recording in recordings),
         "baseline": _told(baseline) if baseline else "none",
+        "changed since": ", ".join(changes(baseline.recordings, recordings)) if baseline else "",
     }
     pairs = [part for name, text in facts.items() if text for part in (tag("dt", name), tag("dd", text))]
     return tag("dl", *pairs)
