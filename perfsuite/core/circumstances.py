@@ -13,8 +13,10 @@ from perfsuite.core.twin import IN_TURNS
 from perfsuite.core.units import format_percent
 from perfsuite.core.verdict import Judgement, Outcome
 
-_OF_A_SESSION = frozenset({"compile cache", "engine cache", "connections", "passes prepared after opening"})
-"""Heads of evidence notes that differ from session to session of the same code."""
+_OF_A_SESSION = frozenset(
+    {"compile cache", "engine cache", "nodes in engines", "connections", "passes prepared after opening"}
+)
+"""Heads of evidence notes that differ with the workloads and caches of a session of the same code."""
 _OF_A_PLACE = frozenset({"node", "place"})
 """What is noted of where a run put a session."""
 _OTHER = {"uuid": "another GPU of the product"}
