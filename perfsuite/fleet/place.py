@@ -7,10 +7,11 @@ from types import MappingProxyType
 from typing import Protocol
 
 from perfsuite.core.recording import Environment
-from perfsuite.measure.launcher import SessionEnd, SessionStoppedError, run_session
+from perfsuite.measure.launcher import SessionEnd, run_session
 from perfsuite.measure.recipe import OWN, Recipe
 from perfsuite.measure.session import Progress, SessionJob
 from perfsuite.measure.settling import Look, Settling, look_at, look_at_all
+from perfsuite.measure.worker_process import SessionStoppedError
 
 UNKNOWN = Environment(device="unknown", must_agree={}, noted={})
 OnProgress = Callable[[Progress], None]

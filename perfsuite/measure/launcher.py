@@ -1,14 +1,10 @@
-"""Owns the worker process as seen from the run: start it, follow its events, end it, and say how it ended."""
+"""Owns a session as seen from the run: give a worker its job, follow its events, and say how it ended."""
 
 import json
-import queue
-import signal
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import IO
 
@@ -17,14 +13,11 @@ from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment, Recording
 from perfsuite.core.sampling_check import SamplingCheck
 from perfsuite.core.units import to_s
-from perfsuite.measure.family import MARK, end_group, end_marked, new_mark, signal_group
 from perfsuite.measure.last_words import death, output
 from perfsuite.measure.recipe import OWN, Recipe
 from perfsuite.measure.session import Event, Progress, SessionJob
 from perfsuite.measure.turns import Turn
-
-CLOSING_S = 30.0
-POLL_S = 0.5
+from perfsuite.measure.worker_process import WorkerProcess, running
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +40,6 @@ class SessionEnd:
     lost: str | None = None
     culprit: Cell | None = None
     output: str = ""
-
-
-class SessionStoppedError(Exception):
-    """The run asked for the end of a session before it had one."""
 
 
 def run_session(
@@ -78,7 +67,8 @@ def started(
     stop: threading.Event | None = None,
 ) -> Iterator["Worker"]:
     """A fresh process at work on `job`; no process is left behind. Following it ends when `stop` is set."""
-    with tempfile.TemporaryFile() as log, _worker(job, log, recipe) as process:
+    with tempfile.TemporaryFile() as log, running(recipe, log) as process:
+        process.tell(json.dumps(encode(job)))
         yield Worker(job, process, log, on_progress, stop)
 
 
@@ -88,14 +78,13 @@ class Worker:
     def __init__(
         self,
         job: SessionJob,
-        process: "subprocess.Popen[str]",
+        process: WorkerProcess,
         log: IO[bytes],
         on_progress: Callable[[Progress], None],
         stop: threading.Event | None = None,
     ) -> None:
         self._job, self._process, self._log, self._on_progress = job, process, log, on_progress
         self._stop = stop or threading.Event()
-        self._lines = _follow(process)
         self._environment: Environment | None = None
         self._lost: str | None = None
         self._measured: tuple[Recording, ...] = ()
@@ -105,19 +94,19 @@ class Worker:
 
     def give_turn(self, count: int = 1, turn: Turn | None = None) -> None:
         """Let a worker that waits for its turn go on, and as many times more as it is told."""
-        _tell(self._process, "\n".join([turn.line if turn else ""] * count))
+        self._process.tell("\n".join([turn.line if turn else ""] * count))
 
     @property
     def has_ended(self) -> bool:
         """Whether the process is gone."""
-        return self._process.poll() is not None
+        return self._process.has_ended
 
     def hold(self) -> None:
         """Stop the worker and its children where they are, until `go_on`."""
-        signal_group(self._process.pid, signal.SIGSTOP)
+        self._process.hold()
 
     def go_on(self) -> None:
-        signal_group(self._process.pid, signal.SIGCONT)
+        self._process.go_on()
 
     def follow(self) -> SessionEnd | None:
         """How the session ended; `None` if it is waiting for its turn.
@@ -126,7 +115,7 @@ class Worker:
         """
         while True:
             patience_s = to_s(self._job.measure.silence_of(self._last.stage))
-            line = _next_line(self._lines, self._process, patience_s, self._stop)
+            line = self._process.next_line(patience_s, self._stop)
             event = decode(Event, json.loads(line), where="worker event") if line else None
             if event is not None and event.waiting is not None:
                 self.request_ns = event.waiting.request_ns
@@ -143,10 +132,10 @@ class Worker:
         environment, lost = self._environment, self._lost
         culprit = self._job.cells[self._last.cell] if self._last.cell is not None else None
         if event is not None:
-            _let_close(self._process)
+            self._process.let_close()
             told = replace(_told_end(event, environment), output=output(self._log) if event.broken else "")
             return replace(told, lost=lost, culprit=culprit) if lost else told
-        died = death(self._process, self._log, self._last, self._job, hung)
+        died = death(self._process.process, self._log, self._last, self._job, hung)
         written = output(self._log)
         if self._measured:
             unchecked = SamplingCheck(not_checked=died)
@@ -163,92 +152,3 @@ def _told_end(event: Event, environment: Environment | None) -> SessionEnd:
         unavailable=event.unavailable,
         broken=event.broken,
     )
-
-
-def _let_close(process: "subprocess.Popen[str]") -> None:
-    """Give a worker that has told its end the time to give its memory back."""
-    try:
-        process.wait(timeout=CLOSING_S)
-    except subprocess.TimeoutExpired:
-        return  # it is ended with its process group
-
-
-@contextmanager
-def _worker(job: SessionJob, log: IO[bytes], recipe: Recipe) -> Iterator["subprocess.Popen[str]"]:
-    mark = new_mark()
-    process = subprocess.Popen(
-        recipe.command,
-        cwd=recipe.folder,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        text=True,
-        encoding="utf-8",
-        start_new_session=True,
-        env=recipe.environment(**{MARK: mark}),
-    )
-    try:
-        _send(process, job)
-        yield process
-    finally:
-        _end(process, mark)
-
-
-def _send(process: "subprocess.Popen[str]", job: SessionJob) -> None:
-    """Tell the job; the stream is left open: when it closes, the worker knows that nobody waits any more."""
-    _tell(process, json.dumps(encode(job)))
-
-
-def _tell(process: "subprocess.Popen[str]", line: str) -> None:
-    if process.stdin is None:
-        raise RuntimeError("the worker was started without a standard input")
-    try:
-        process.stdin.write(line + "\n")
-        process.stdin.flush()
-    except BrokenPipeError:
-        return  # it died; following it says why
-
-
-def _end(process: "subprocess.Popen[str]", mark: str) -> None:
-    """End the worker and every process it started, one that left its group too; it has had its say."""
-    if process.poll() is None or sys.platform != "win32":
-        end_group(process.pid)
-    end_marked(mark)
-    process.wait()
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            with suppress(BrokenPipeError):
-                stream.close()
-
-
-def _follow(process: "subprocess.Popen[str]") -> "queue.Queue[str]":
-    """A queue that gets every line of the worker, then an empty string."""
-    lines: queue.Queue[str] = queue.Queue()
-
-    def read() -> None:
-        for line in process.stdout or ():
-            if line.endswith("\n"):  # a worker killed in the middle of a line leaves a piece of one
-                lines.put(line)
-        lines.put("")
-
-    threading.Thread(target=read, daemon=True, name="perfsuite-worker-events").start()
-    return lines
-
-
-def _next_line(
-    lines: "queue.Queue[str]", process: "subprocess.Popen[str]", timeout_s: float, stop: threading.Event
-) -> str | None:
-    """The next line, '' at the end of the stream or of the process, `None` if nothing came in time.
-
-    A process that ended counts even while a child of it still holds the stream open.
-    """
-    for _ in range(max(1, round(timeout_s / POLL_S))):
-        if stop.is_set():
-            raise SessionStoppedError
-        has_ended = process.poll() is not None
-        try:
-            return lines.get(timeout=POLL_S)
-        except queue.Empty:
-            if has_ended:
-                return ""
-    return None
