@@ -35,3 +35,11 @@ class HistoryError(PerfsuiteError):
 
 class BaselineError(PerfsuiteError):
     """A stored file that is broken, of a foreign schema, edited by hand, or cannot be written."""
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error, at most 300 characters, behind its type unless the error is one of perfsuite's."""
+    text = str(error).strip()
+    first = text.splitlines()[0] if text else ""
+    kind = "" if isinstance(error, PerfsuiteError) else f"{type(error).__name__}: "
+    return f"{kind}{first}"[:300].rstrip(": ")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from perfsuite.core.errors import one_line
 from perfsuite.core.recording import Evidence, Memory
 from perfsuite.core.roofline import Roofline
 from perfsuite.core.sample import Failure
@@ -10,7 +11,6 @@ from perfsuite.core.workload import ModelFacts, Workload
 from perfsuite.measure import environment
 from perfsuite.measure.clock import Clock
 from perfsuite.measure.limits import measure_limits
-from perfsuite.measure.recorder import one_line
 from perfsuite.measure.strategy import CarriesGauges, KnowsMemory, RunsElsewhere, Strategy
 
 

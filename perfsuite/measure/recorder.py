@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from perfsuite.core.errors import DeviceLostError, PerfsuiteError
+from perfsuite.core.errors import DeviceLostError, one_line
 from perfsuite.core.matrix import Cell
 from perfsuite.core.options import MeasureOptions
 from perfsuite.core.sample import Chunk, Failure, Phase, Request, Sample
@@ -246,11 +246,3 @@ class Recorder:
 def _share(count: int, block: int, blocks: int) -> range:
     """The indices of `count` samples that fall into this block when they are spread evenly over all."""
     return range(count * block // blocks, count * (block + 1) // blocks)
-
-
-def one_line(error: BaseException) -> str:
-    """The first line of an error, at most 300 characters, behind its type unless the error is one of perfsuite's."""
-    text = str(error).strip()
-    first = text.splitlines()[0] if text else ""
-    kind = "" if isinstance(error, PerfsuiteError) else f"{type(error).__name__}: "
-    return f"{kind}{first}"[:300].rstrip(": ")

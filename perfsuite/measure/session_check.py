@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from perfsuite.core.errors import one_line
 from perfsuite.core.matrix import Cell
 from perfsuite.core.sampling_check import Passage, SamplingCheck, drawn_alike
 from perfsuite.core.workload import SamplingParams
@@ -11,7 +12,6 @@ from perfsuite.measure.allowance import Allowance
 from perfsuite.measure.clock import Clock
 from perfsuite.measure.inquiry import Effort
 from perfsuite.measure.passage import write_passage
-from perfsuite.measure.recorder import one_line
 from perfsuite.measure.sampling import check_sampling
 from perfsuite.measure.session import Progress
 from perfsuite.measure.strategy import Strategy

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TextIO
 
 from perfsuite.core.codec import decode, encode
-from perfsuite.core.errors import ModelLoadError, OptionError, StrategyUnavailableError
+from perfsuite.core.errors import ModelLoadError, OptionError, StrategyUnavailableError, one_line
 from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment, Recording, StartupPhase
 from perfsuite.core.sampling_check import SamplingCheck
@@ -35,7 +35,7 @@ from perfsuite.measure.opening import (
     use_engines,
     wanted_abilities,
 )
-from perfsuite.measure.recorder import Recorder, one_line
+from perfsuite.measure.recorder import Recorder
 from perfsuite.measure.session import Event, Progress, SessionJob, Waiting
 from perfsuite.measure.session_check import CHECK_AGAIN_NS, CHECK_NS, check_session, unchecked
 from perfsuite.measure.strategy import ScriptsTime, Strategy

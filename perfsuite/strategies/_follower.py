@@ -10,13 +10,12 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
-from perfsuite.core.errors import DeviceLostError, PerfsuiteError
+from perfsuite.core.errors import DeviceLostError, PerfsuiteError, one_line
 from perfsuite.core.sample import Chunk
 from perfsuite.core.workload import ModelSpec, Workload
 from perfsuite.measure.clock import Clock, HostClock
 from perfsuite.measure.fault import device_fault
 from perfsuite.measure.opening import create
-from perfsuite.measure.recorder import one_line
 from perfsuite.models.ranks import Seat
 from perfsuite.strategies._line import COMMANDS, LIFE, Line, connect
 

@@ -13,12 +13,11 @@ from typing import Any
 
 import torch
 
-from perfsuite.core.errors import DeviceLostError
+from perfsuite.core.errors import DeviceLostError, one_line
 from perfsuite.core.sample import Chunk, Request
 from perfsuite.core.units import NS_PER_S
 from perfsuite.core.workload import ModelSpec, Workload
 from perfsuite.measure.clock import HostClock
-from perfsuite.measure.recorder import one_line
 from perfsuite.models.ranks import Seat
 from perfsuite.strategies._follower import CLOSE, STREAM, Charge, Reply
 from perfsuite.strategies._launch import Followers
