@@ -14,6 +14,8 @@ TWO_CELLS = (
     *("--perf-tolerance", "ttft.p50=50%,tpot.p50=50%,e2e.p50=50%,ttft.p99=off"),
 )
 """Small enough for a minute, and a tolerance that a busy laptop can hold; the defaults are 9 lengths and 5 %."""
+TRIES = 2
+"""Baselines: a machine that gets faster or slower after one was saved leaves everything undecided."""
 BUSY = "is something else keeping this machine busy?"
 
 
@@ -43,20 +45,28 @@ def decided(output: str) -> tuple[int, int]:
     return sum(int(count) for count in re.findall(r"(\d+) (?:passed|improved)", counts)), int(gates)
 
 
+def judged(options: list[str]) -> tuple[int, int, bool]:
+    """Of the same code against a new baseline, how many gates passed and were there; whether a slowdown was red."""
+    code, output = pytest("--save-baseline", "--perf-sessions", "3", *options)
+    require(code == 0 and "saved 3 sessions" in output, "saving a baseline failed")
+    code, output = pytest("--perf", *options)
+    require(code == 0 and "regressed" not in output, "the same code did not stay green")
+    passed, gates = decided(output)
+    code, output = pytest("--perf", "--perf-inject-slowdown", "100%", *options)
+    return passed, gates, code == 1 and "regressed" in output
+
+
 def main() -> None:
     options = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
         options = [*FEW, "--perf-baseline-dir", folder, *options]
-        small = [*TWO_CELLS, *options]
         code, _ = pytest("--perf", *options)
         require(code == 0, "measuring failed")
-        code, output = pytest("--save-baseline", "--perf-sessions", "3", *small)
-        require(code == 0 and "saved 3 sessions" in output, "saving a baseline failed")
-        code, output = pytest("--perf", *small)
-        require(code == 0 and "regressed" not in output, "the same code did not stay green")
-        passed, gates = decided(output)
-        code, output = pytest("--perf", "--perf-inject-slowdown", "100%", *small)
-        require(code == 1 and "regressed" in output, f"a slowdown of 100 % did not turn red; {BUSY}")
+        for _ in range(TRIES):
+            passed, gates, is_red = judged([*TWO_CELLS, *options])
+            if is_red:
+                break
+        require(is_red, f"a slowdown of 100 % did not turn red by {TRIES} baselines; {BUSY}")
     open_ = f", {gates - passed} left open" if gates > passed else ""
     green = f"green ({passed} of {gates} gates{open_})" if passed else f"not red (but nothing was decided: {BUSY})"
     sys.stdout.write(f"\nmain job: measured, saved, {green} on the same code, red on a slowdown: as it should be\n")
