@@ -1,11 +1,12 @@
 """Ways to multiply: how long the products of a decode step, or of a prompt, take by our kernels and by torch.
 
-python docs/benchmarks/products.py [--model llama-2-7b] [--rows 1,10,100]      on a GPU of compute capability 9 or later
+python docs/benchmarks/products.py [--model llama-2-7b] [--rows 1,10,100] [--libraries-only]
+    on a GPU of compute capability 9 or later
 
 Products of one row are taken by our kernel only, with what a pass lets them take in: a norm, a gate, a residual; those
-of several without the head, which a prompt needs for one row. Weights are cold: the
-launches of one CUDA graph go over as many matrices as do not fit the cache. Kernels overlap as they do in a pass.
-Microseconds are the median of seven replays of 24 launches. Parts are what is to be added up, which is not timed.
+of several without the head, which a prompt needs for one row, and by each algorithm that cuBLASLt names. Weights are
+cold: the launches of one CUDA graph go over as many matrices as do not fit the cache. Kernels overlap as they do in a
+pass. Microseconds are the median of seven replays of 24 launches. Parts are what is to be added up, which is not timed.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from torch.nn import functional
 
 from perfsuite.core.workload import ModelSpec
 from perfsuite.models.configuration import read_config
+from perfsuite.strategies import _cublaslt
 from perfsuite.strategies import _triton_products as kernels
 
 COLD_BYTES = 300 * 10**6
@@ -97,13 +99,28 @@ def by_cublaslt(product: Product, rows: Tensor, matrix: Tensor) -> Tensor:
     return torch.addmm(nothing(product), rows, matrix.t()).unsqueeze(0)
 
 
+def by_algorithm(way: _cublaslt.Way, parts: int, product: Product, rows: Tensor, matrix: Tensor) -> Tensor:
+    out = rows.new_empty((parts, len(rows), product.wide))
+    way(rows, matrix, out)
+    return out
+
+
+def by_algorithms(count: int, product: Product) -> dict[str, Way]:
+    found: dict[str, Way] = {}
+    for parts in (1, 2):
+        shape = _cublaslt.Shape(count, product.deep, product.wide, torch.float16, torch.device("cuda", 0), parts)
+        for place, way in enumerate(_cublaslt.ways(shape), 1):
+            found[f"cuBLASLt, guess {place}{', 2 parts' * (parts > 1)}"] = partial(by_algorithm, way, parts)
+    return found
+
+
 @cache
 def nothing(product: Product) -> Tensor:
     return torch.zeros(product.wide, device="cuda", dtype=torch.float16)
 
 
-def ways(count: int, product: Product) -> dict[str, Way]:
-    """By name; kernels by columns x depth of a block, warps, stages and parts."""
+def our_ways(count: int, product: Product) -> dict[str, Way]:
+    """By name: columns x depth of a block, warps, stages and parts."""
     if count == 1:
         blocks = itertools.product((1, 2, 4, 8, 16), (512, 1024, 2048, 4096), (4, 8))
         return {f"{c} x {d}, {w}": partial(one_row, c, d, w) for c, d, w in blocks if 1024 <= c * d <= 16384}
@@ -116,7 +133,13 @@ def ways(count: int, product: Product) -> dict[str, Way]:
             for parts in (1, 2, 4, 8) if is_many else (1,):
                 name = f"{columns} x {depth}, {warps}, {stages}, {parts}"
                 found[name] = partial(several_rows, columns, depth, warps, stages, parts)
-    found |= {"cuBLAS": by_cublas_at_once, "cuBLASLt": by_cublaslt}
+    return found
+
+
+def ways_of_libraries(count: int, product: Product) -> dict[str, Way]:
+    if count == 1:
+        return {}
+    found: dict[str, Way] = {"cuBLAS": by_cublas_at_once, "cuBLASLt": by_cublaslt, **by_algorithms(count, product)}
     halves = [parts for parts in (2, 4, 8) if not product.deep % parts]
     return found | {f"cuBLAS, {parts} parts": partial(by_cublas, parts) for parts in halves}
 
@@ -138,7 +161,7 @@ def compile_some(work: tuple[int, int, int, list[Product]]) -> None:
     for product in products:
         matrix = torch.zeros(product.wide, product.deep, device="cuda", dtype=torch.float16)
         rows = matrix.new_zeros(count, product.deep)
-        for way in [*ways(count, product).values()][first::step]:
+        for way in [*our_ways(count, product).values()][first::step]:
             with suppress(triton.runtime.errors.OutOfResources):  # it is left out of the table
                 way(product, rows, matrix)
     torch.cuda.synchronize()
@@ -189,14 +212,15 @@ def products_of(model: str, count: int) -> Counter[Product]:
     return found
 
 
-def table(count: int, products: Counter[Product]) -> str:
+def table(count: int, products: Counter[Product], libraries_only: bool) -> str:
     """Markdown: a row per way, the fastest for all products first, and what the fastest of each would give."""
     found: dict[str, dict[Product, float]] = {}
     for product in products:
         copies = max(3, -(-COLD_BYTES // (2 * product.wide * product.deep)))
         matrices = [torch.randn(product.wide, product.deep, device="cuda").half() * 0.02 for _ in range(copies)]
         rows = torch.randn(count, product.deep, device="cuda", dtype=torch.float16)
-        for name, way in ways(count, product).items():
+        of_ours = {} if libraries_only else our_ways(count, product)
+        for name, way in (of_ours | ways_of_libraries(count, product)).items():
             time = microseconds(way, product, rows, matrices)
             if time is not None:
                 found.setdefault(name, {})[product] = time
@@ -216,18 +240,22 @@ def table(count: int, products: Counter[Product]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", default="llama-2-7b")
-    parser.add_argument("--rows", default="1,10", help=f"1 to {MANY}, with commas")
+    parser.add_argument("--rows", default="1,10", help=f"1 to {MANY}, with commas; any for libraries only")
+    parser.add_argument("--libraries-only", action="store_true", help="leave out our kernels")
     arguments = parser.parse_args()
     counts = [int(count) for count in arguments.rows.split(",")]
-    if not all(1 <= count <= MANY for count in counts):
-        parser.error(f"--rows: {arguments.rows} is not 1 to {MANY}")
+    least, most = (2, 10**6) if arguments.libraries_only else (1, MANY)
+    if not all(least <= count <= most for count in counts):
+        parser.error(f"--rows: {arguments.rows} is not {least} to {most}")
     products = {count: products_of(arguments.model, count) for count in counts}
-    many = min(14, os.cpu_count() or 1)
-    with ProcessPoolExecutor(many, mp_context=multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(compile_some, [(count, at, many, [*products[count]]) for count in counts for at in range(many)]))
+    if not arguments.libraries_only:
+        many = min(14, os.cpu_count() or 1)
+        works = [(count, at, many, [*products[count]]) for count in counts for at in range(many)]
+        with ProcessPoolExecutor(many, mp_context=multiprocessing.get_context("spawn")) as pool:
+            list(pool.map(compile_some, works))
     sys.stdout.write(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, triton {triton.__version__}\n")
     for count in counts:
-        sys.stdout.write(f"\n{table(count, products[count])}\n")
+        sys.stdout.write(f"\n{table(count, products[count], arguments.libraries_only)}\n")
         sys.stdout.flush()
 
 

@@ -5,19 +5,17 @@ kernel that reads the product anyway. It must not know who compiles the pass.
 """
 
 import operator
-from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from perfsuite.strategies._skinny import PRODUCT, is_faster_with_bias, skinny_kernels
+from perfsuite.strategies._many_rows import multiply_in_halves
+from perfsuite.strategies._skinny import PRODUCT, skinny_kernels
 from perfsuite.strategies._traced import value_of
-from perfsuite.strategies._trial import is_worth_it
 
 _ALIGNED = 16  # numbers: two halves of 32 bytes or a multiple
-_MATRICES = 3
 
 
 def halve_deep_products(traced: GraphModule) -> int:
@@ -52,36 +50,14 @@ def _halved(states: Tensor, weight: Tensor) -> Tensor:
     halves = rows.new_empty((2, len(rows), len(weight)))
     if rows.is_cuda and skinny_kernels().fits(rows, weight):
         skinny_kernels().product_in_halves(rows, weight, halves)
-    elif rows.is_cuda and _is_faster_in_halves(*rows.shape, len(weight), rows.dtype, rows.device):
-        _in_halves(rows, weight, halves)
+    elif rows.is_cuda:
+        multiply_in_halves(rows, weight, halves)
     else:
-        _at_once(rows, weight, halves)
+        torch.mm(rows, weight.t(), out=halves[0])
+        halves[1].zero_()
     return halves.view(2, *states.shape[:-1], len(weight))
 
 
 @_halved.register_fake
 def _halved_shape(states: Tensor, weight: Tensor) -> Tensor:
     return states.new_empty((2, *states.shape[:-1], len(weight)))
-
-
-def _in_halves(rows: Tensor, weight: Tensor, halves: Tensor) -> None:
-    many, wide = (each.view(len(each), 2, -1) for each in (rows, weight))
-    torch.bmm(many.transpose(0, 1), wide.permute(1, 2, 0), out=halves)
-
-
-def _at_once(rows: Tensor, weight: Tensor, halves: Tensor) -> None:
-    if rows.is_cuda and is_faster_with_bias(*rows.shape, len(weight), rows.dtype, rows.device):
-        torch.addmm(rows.new_zeros(len(weight)), rows, weight.t(), out=halves[0])
-    else:
-        torch.mm(rows, weight.t(), out=halves[0])
-    halves[1].zero_()
-
-
-@cache
-def _is_faster_in_halves(many: int, deep: int, wide: int, dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether two halves of a product [many, deep] x [deep, wide] take less time side by side than the whole."""
-    rows = torch.randn((many, deep), device=device).to(dtype)
-    matrices = [torch.randn((wide, deep), device=device).to(dtype) for _ in range(_MATRICES)]
-    halves = rows.new_empty((2, many, wide))
-    whole, halved = ([partial(way, rows, each, halves) for each in matrices] for way in (_at_once, _in_halves))
-    return is_worth_it(whole, halved)

@@ -4,7 +4,6 @@ cuBLAS reads the weights of such a product at 70 to 85 % of what the memory of a
 layers they are. Triton is imported where a kernel is first needed: a machine without a GPU has none.
 """
 
-from functools import cache, partial
 from typing import Any
 
 import torch
@@ -12,12 +11,11 @@ from torch import Tensor
 from torch.nn import Linear, Module, functional
 
 from perfsuite.models.storage import is_plain
-from perfsuite.strategies._trial import is_worth_it
+from perfsuite.strategies._many_rows import multiply
 
 PRODUCT = "perfsuite.skinny_linear"
 """How a traced pass calls our product."""
 _TYPES = (torch.float16, torch.bfloat16)
-_MATRICES = 3
 
 
 def use_skinny_products(model: Any) -> int:
@@ -57,8 +55,11 @@ def _product(states: Tensor, weight: Tensor, bias: Tensor, is_biased: bool) -> T
     rows = states.reshape(-1, states.shape[-1])
     if rows.is_cuda and skinny_kernels().fits(rows, weight):
         product: Tensor = skinny_kernels().product(rows, weight, bias)
-    elif is_biased or (rows.is_cuda and is_faster_with_bias(*rows.shape, len(weight), rows.dtype, rows.device)):
+    elif is_biased:
         product = torch.addmm(bias, rows, weight.t())
+    elif rows.is_cuda:
+        product = rows.new_empty((len(rows), len(weight)))
+        multiply(rows, weight, product)
     else:
         product = functional.linear(rows, weight)
     return product.view(*states.shape[:-1], len(weight))
@@ -67,19 +68,6 @@ def _product(states: Tensor, weight: Tensor, bias: Tensor, is_biased: bool) -> T
 @_product.register_fake
 def _product_shape(states: Tensor, weight: Tensor, *_: object) -> Tensor:
     return states.new_empty((*states.shape[:-1], len(weight)))
-
-
-@cache
-def is_faster_with_bias(many: int, deep: int, wide: int, dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether adding zeros makes a product [many, deep] x [deep, wide] faster, as cuBLASLt does it and not cuBLAS.
-
-    Which of the two picks the better kernel differs from shape to shape, by up to a fifth.
-    """
-    rows = torch.randn((many, deep), device=device).to(dtype)
-    matrices = [torch.randn((wide, deep), device=device).to(dtype) for _ in range(_MATRICES)]
-    zeros = rows.new_zeros(wide)
-    plain = [partial(functional.linear, rows, matrix) for matrix in matrices]
-    return is_worth_it(plain, [partial(torch.addmm, zeros, rows, matrix.t()) for matrix in matrices])
 
 
 def skinny_kernels() -> Any:

@@ -1,4 +1,4 @@
-"""Owns which of two ways to multiply on a GPU is taken: both are timed in turns, and near a tie it is always the first.
+"""Owns which of several ways to multiply on a GPU is taken: all are timed in turns, and near a tie it is the earlier.
 
 Every process of a machine shall choose alike: where the choice differs, so do its latencies, and a gate sees that.
 """
@@ -14,30 +14,33 @@ ROUNDS = 9
 CALLS = 12
 """Calls a round of each way, over matrices that do not fit the cache together."""
 WORTH = 0.98
-"""The second way is taken if it needs at most this part of the first one's time."""
+"""A later way is taken if it needs at most this part of the time of the one that would be taken without it."""
+HEATS = 2
+NEAR = 1.05
+"""Ways that need more than this many times the least time, in the best of the heats, take no part in the rounds."""
 _AHEAD = 2_000_000  # cycles, a millisecond: the device is busy while a host launches up to 36 kernels, some 5 us each
 
 
-def is_worth_it(
-    first: Sequence[Product],
-    second: Sequence[Product],
-    duration: Callable[[Sequence[Product]], float] | None = None,
-) -> bool:
-    """Whether the second way is faster than the first by enough, in the middle of several rounds.
+def fastest(ways: Sequence[Sequence[Product]], duration: Callable[[Sequence[Product]], float] | None = None) -> int:
+    """Which way to take: the first one unless another is faster by enough, in the middle of several rounds.
 
     Each way is a list of the same product with different matrices. `duration` times a round, by default on the device.
     """
     time = duration or duration_ms
-    for product in (*first, *second):
-        product()
-    ratios = []
-    for round_ in range(ROUNDS):
-        if round_ % 2:
-            second_ms, first_ms = time(second), time(first)
-        else:
-            first_ms, second_ms = time(first), time(second)
-        ratios.append(second_ms / first_ms)
-    return statistics.median(ratios) <= WORTH
+    for way in ways:
+        for product in way:
+            product()
+    heats = [min(time(way) for _ in range(HEATS)) for way in ways]
+    contenders = [index for index, took in enumerate(heats) if index == 0 or took <= NEAR * min(heats)]
+    rounds = []
+    for round_ in range(ROUNDS if len(contenders) > 1 else 0):
+        order = reversed(contenders) if round_ % 2 else contenders
+        rounds.append({index: time(ways[index]) for index in order})
+    taken = 0
+    for index in contenders[1:]:
+        if statistics.median(took[index] / took[taken] for took in rounds) <= WORTH:
+            taken = index
+    return taken
 
 
 def duration_ms(products: Sequence[Product]) -> float:

@@ -4,6 +4,8 @@ A prompt of some hundred tokens is too short for the kernels that are made for t
 getting ready. One block attends for some queries of one head (FlashAttention-2, Dao 2023).
 """
 
+import math
+
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -27,11 +29,16 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
     rows, columns, stages = _tiles(length)
     overlap = overlaps(query.device)
     _attend[(triton.cdiv(length, rows), batch * heads)](
-        query, keys, values, out, scale * 1.4426950408889634, length, heads,
+        query, keys, values, out, in_powers_of_two(scale), length, heads,
         *query.stride()[:3], *keys.stride()[:3], *values.stride()[:3],
         heads // keys.shape[1], size, rows, columns, overlap, num_warps=4, num_stages=stages, launch_pdl=overlap,
     )  # fmt: skip
     return out
+
+
+def in_powers_of_two(scale: float) -> float:
+    """What scores are multiplied by so that powers of two, which are cheaper, take the place of those of e."""
+    return scale / math.log(2)
 
 
 def _tiles(length: int) -> tuple[int, int, int]:
@@ -63,12 +70,12 @@ def _attend(
     mean = tl.zeros((ROWS, SIZE), tl.float32)
     behind = block * ROWS // COLUMNS * COLUMNS  # up to here every query sees every key
     for start in range(0, behind, COLUMNS):
-        largest, total, mean = _take_in(
+        largest, total, mean = _see(
             states, keys, values, key_place, value_place, scale, length, row, start, largest, total, mean,
             SIZE, COLUMNS, False,
         )  # fmt: skip
     for start in range(behind, tl.minimum(length, (block + 1) * ROWS), COLUMNS):
-        largest, total, mean = _take_in(
+        largest, total, mean = _see(
             states, keys, values, key_place, value_place, scale, length, row, start, largest, total, mean,
             SIZE, COLUMNS, True,
         )  # fmt: skip
@@ -80,7 +87,7 @@ def _attend(
 
 
 @triton.jit
-def _take_in(
+def _see(
     states, keys, values, key_place, value_place, scale, length, row, start, largest, total, mean,
     SIZE: tl.constexpr, COLUMNS: tl.constexpr, IS_DIAGONAL: tl.constexpr,
 ):  # fmt: skip
@@ -93,6 +100,12 @@ def _take_in(
     score = tl.dot(states, key) * scale
     if IS_DIAGONAL:
         score = tl.where(column[None, :] <= row[:, None], score, -1e30)
+    return take_in(score, value, largest, total, mean)
+
+
+@triton.jit
+def take_in(score, value, largest, total, mean):
+    """The largest score, the sum of weights and the weighted sum of values [rows, D], after some scores more."""
     larger = tl.maximum(largest, tl.max(score, 1))
     weight = tl.exp2(score - larger[:, None])
     fade = tl.exp2(largest - larger)

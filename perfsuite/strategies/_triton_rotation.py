@@ -56,20 +56,30 @@ def _turn_and_keep(
         group = head - heads
         source = keys + of_batch * key_row + group * key_head + place * key_place + channel
         target = kept_keys + of_batch * kept_key_row + group * kept_key_head + place * kept_key_place + channel
-    first = tl.load(source, mask=inside, other=0.0).to(tl.float32)
-    second = tl.load(source + HALF, mask=inside, other=0.0).to(tl.float32)
     cosine = cosines + of_batch * cosine_row + place * cosine_place + channel
     sine = sines + of_batch * sine_row + place * sine_place + channel
-    first_cosine = tl.load(cosine, mask=inside, other=0.0).to(tl.float32)
-    second_cosine = tl.load(cosine + HALF, mask=inside, other=0.0).to(tl.float32)
-    first_sine = tl.load(sine, mask=inside, other=0.0).to(tl.float32)
-    second_sine = tl.load(sine + HALF, mask=inside, other=0.0).to(tl.float32)
-    kind = target.dtype.element_ty
-    tl.store(target, (first * first_cosine - second * first_sine).to(kind), mask=inside)
-    tl.store(target + HALF, (second * second_cosine + first * second_sine).to(kind), mask=inside)
+    first, second = turn_halves(source, cosine, sine, inside, HALF)
+    tl.store(target, first, mask=inside)
+    tl.store(target + HALF, second, mask=inside)
     if head >= heads:
         group = head - heads
         source = values + of_batch * value_row + group * value_head + place * value_place + channel
         target = kept_values + of_batch * kept_value_row + group * kept_value_head + place * kept_value_place + channel
         tl.store(target, tl.load(source, mask=inside, other=0.0), mask=inside)
         tl.store(target + HALF, tl.load(source + HALF, mask=inside, other=0.0), mask=inside)
+
+
+@triton.jit
+def turn_halves(states, cosines, sines, is_inside, HALF: tl.constexpr):
+    """Both halves of states, turned by angles; `states`, `cosines` and `sines` are where first halves lie."""
+    first = tl.load(states, mask=is_inside, other=0.0).to(tl.float32)
+    second = tl.load(states + HALF, mask=is_inside, other=0.0).to(tl.float32)
+    first_cosine = tl.load(cosines, mask=is_inside, other=0.0).to(tl.float32)
+    second_cosine = tl.load(cosines + HALF, mask=is_inside, other=0.0).to(tl.float32)
+    first_sine = tl.load(sines, mask=is_inside, other=0.0).to(tl.float32)
+    second_sine = tl.load(sines + HALF, mask=is_inside, other=0.0).to(tl.float32)
+    kind = states.dtype.element_ty
+    return (
+        (first * first_cosine - second * first_sine).to(kind),
+        (second * second_cosine + first * second_sine).to(kind),
+    )

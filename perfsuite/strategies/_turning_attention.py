@@ -38,11 +38,12 @@ def _over_prompt(  # noqa: PLR0917
     """Causal attention of queries [B, heads, L, D] over keys and values [B, groups, L, D], kept: [B, L, heads, D]."""
     length = query.shape[2]
     if _fits(query, keys, values, cosines, sines):
-        from perfsuite.strategies import _triton_rotation
+        from perfsuite.strategies import _triton_rotation, _triton_turning
 
-        query = _triton_rotation.turn_and_keep(
-            query, keys, values, cosines.squeeze(1), sines.squeeze(1), kept_keys, kept_values
-        )
+        inputs = (query, keys, values, cosines.squeeze(1), sines.squeeze(1), kept_keys, kept_values)
+        if _triton_turning.fits(query):
+            return _triton_turning.turn_keep_and_attend(*inputs, scale)
+        query = _triton_rotation.turn_and_keep(*inputs)
         keys, values = kept_keys[:, :, :length], kept_values[:, :, :length]
     else:
         query, keys = turned(query, cosines, sines), turned(keys, cosines, sines)

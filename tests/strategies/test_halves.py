@@ -5,8 +5,9 @@ import torch
 from torch.nn import functional
 
 from perfsuite.strategies._fusion import fuse_projections
-from perfsuite.strategies._halves import _in_halves, halve_deep_products
+from perfsuite.strategies._halves import halve_deep_products
 from perfsuite.strategies._last_position import compute_last_position_only
+from perfsuite.strategies._many_rows import in_halves
 from perfsuite.strategies._skinny import use_skinny_products
 from perfsuite.strategies._static import StaticForward, use_static_attention
 from tests.strategies.families import STATIC, small_model
@@ -48,5 +49,5 @@ def test_the_halves_of_a_product_are_the_product(rows, dtype):
     assert ours.shape == (2, 1, rows, 256)
     assert (ours.double().sum(0) - exact).abs().max() < 0.01 * largest
     parts = torch.empty((2, rows, 256), dtype=dtype, device="cuda")
-    _in_halves(states[0], weight, parts)
+    in_halves(states[0], weight, parts)
     assert (parts.double().sum(0) - exact[0]).abs().max() < 0.01 * largest

@@ -84,7 +84,10 @@ def _turned_as_written(states, cosines, sines):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize(
     ("batch", "heads", "groups", "tokens", "size"),
-    [(1, 4, 4, 20, 16), (2, 4, 2, 33, 32), (3, 8, 2, 5, 64), (1, 32, 8, 400, 128), (1, 4, 1, 600, 256)],
+    [
+        *[(1, 4, 4, 20, 16), (2, 4, 2, 33, 32), (3, 8, 2, 5, 64), (1, 32, 8, 400, 128), (1, 4, 1, 600, 256)],
+        *[(1, 32, 32, 100, 128), (2, 4, 1, 128, 64), (1, 2, 2, 65, 256), (2, 4, 4, 129, 128)],  # about the longest
+    ],
 )
 def test_the_kernels_give_what_torch_gives(dtype, batch, heads, groups, tokens, size):
     generator = torch.Generator("cuda").manual_seed(0)
