@@ -42,7 +42,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
-    """One line of the sampler: all that it saw at once."""
+    """One line of the sampler: all that it saw at once; its first says only that it has begun."""
 
     device: DeviceReading | None = None
     host: HostReading | None = None
@@ -153,6 +153,7 @@ def _watch(task: Task, over: threading.Event, stack: ExitStack) -> None:
     host = procfs.Host(task.pid, clock.now_ns()) if procfs.is_readable() else None
     device = _open_device(task, host, clock.now_ns(), stack)
     looks, own = _Looks(clock.now_ns()), frozenset((os.getpid(),))
+    _tell(Sighting())
     while not over.wait(task.interval_s):
         now_ns = clock.now_ns()
         neighbours = device.neighbours(now_ns) if device else ()

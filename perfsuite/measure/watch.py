@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
@@ -21,9 +21,12 @@ from perfsuite.measure.clock import HostClock, pause_ns
 from perfsuite.measure.monitor import FAREWELL, Sighting, Task
 
 BOOT = "import sys; sys.path.pop(0); sys.path.append({home!r}); from perfsuite.measure.monitor import main; main()"
-PATIENCE_NS = 3 * 10**9
+START_NS = 20 * 10**9
+"""How long the sampler may take to start: a tenth of a second, on a crowded machine with a cold disk many."""
+PATIENCE_NS = 10 * 10**9
 """How long a reading behind the last sample is waited for; the sampler gives one every tenth of a second."""
 POLL_NS = 20_000_000
+UNSTARTED = f"the sampler did not start within {START_NS // 10**9} s"
 NO_PROC = "the host: there is no /proc here"
 OFF = "switched off (--perf-monitor off)"
 TURNS = "other processes on the GPU: a session that takes turns with this one is among them"
@@ -61,19 +64,32 @@ class Sampler:
         self._read_to = 0
         self._sightings: list[Sighting] = []
 
+    def wait_for_start(self) -> None:
+        """Until it watches, so that nothing is measured unwatched, nor beside a process that still starts."""
+        self._wait(lambda: bool(self._sightings), START_NS)
+        if not self._sightings and self._process.poll() is None:
+            self._reasons = (*self._reasons, UNSTARTED)
+
     def monitoring(self, until_ns: int) -> Monitoring:
+        self._wait(lambda: self._newest_ns() >= until_ns, PATIENCE_NS)
+        return self._seen()
+
+    def _wait(self, is_met: Callable[[], bool], patience_ns: int) -> None:
+        """For what the sampler says; in vain once it has ended, or after so long."""
         clock = HostClock()
-        give_up_ns = clock.now_ns() + PATIENCE_NS
+        give_up_ns = clock.now_ns() + patience_ns
         while True:
-            found = self._seen()
-            newest_ns = max((each[-1].at_ns for each in (found.device, found.host) if each), default=0)
             is_over = self._process.poll() is not None
-            if newest_ns >= until_ns or is_over or clock.now_ns() > give_up_ns:
-                return found
+            self._read_on()
+            if is_met() or is_over or clock.now_ns() > give_up_ns:
+                return
             pause_ns(POLL_NS)
 
+    def _newest_ns(self) -> int:
+        newest_first = (reading for each in reversed(self._sightings) for reading in (each.device, each.host))
+        return next((reading.at_ns for reading in newest_first if reading is not None), 0)
+
     def _seen(self) -> Monitoring:
-        self._read_on()
         sightings = self._sightings
         missing = [each.not_monitored for each in sightings if each.not_monitored]
         if self._process.poll() is not None:
@@ -132,8 +148,10 @@ def watching(device: str, before: Present, *, is_shared: bool = False) -> Iterat
         return
     with tempfile.TemporaryFile() as log:
         process = _start(Task(pid=os.getpid(), uuid=uuid, own=own), log)
+        sampler = Sampler(process, log, tuple(reasons), is_shared=is_shared)
         try:
-            yield Sampler(process, log, tuple(reasons), is_shared=is_shared)
+            sampler.wait_for_start()
+            yield sampler
         finally:
             _end(process)
 

@@ -77,6 +77,32 @@ def test_a_reading_behind_the_last_sample_is_waited_for() -> None:
     assert seen.not_monitored == ()
 
 
+@needs_proc
+def test_nothing_is_measured_before_the_sampler_has_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "BOOT", f"import time; time.sleep(1); {watch.BOOT}")
+    with watching("cpu", {}) as watcher:
+        assert isinstance(watcher, Sampler)
+        assert watcher._sightings
+
+
+@needs_proc
+def test_a_sampler_that_does_not_start_is_said_and_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "BOOT", "import time; time.sleep(600)")
+    monkeypatch.setattr(watch, "START_NS", 1)
+    monkeypatch.setattr(watch, "PATIENCE_NS", 1)
+    with watching("cpu", {}) as watcher:
+        seen = watcher.monitoring(HostClock().now_ns())
+    assert seen.not_monitored == (watch.UNSTARTED,)
+
+
+@needs_proc
+def test_a_sampler_that_cannot_start_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "BOOT", "raise SystemExit(3)")
+    with watching("cpu", {}) as watcher:
+        seen = watcher.monitoring(HostClock().now_ns())
+    assert seen.not_monitored == ("the sampler ended with exit code 3",)
+
+
 def pid_of(watcher: Watcher) -> int:
     assert isinstance(watcher, Sampler)
     return watcher._process.pid
