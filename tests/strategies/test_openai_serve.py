@@ -1,13 +1,6 @@
-"""The strategy against a real server: transformers' own, with the embedded model, on loopback."""
+"""The strategy against real servers with the embedded model on loopback: transformers' own, and on a GPU vLLM's."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
 from dataclasses import replace
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
@@ -27,52 +20,23 @@ from perfsuite.models import alphabet
 from perfsuite.strategies.eager import EagerStrategy
 from perfsuite.strategies.openai import OpenAIStrategy
 from tests.strategies.byte_tokenizer import save_tiny
+from tests.strategies.real_servers import SERVERS
 
-LACKING = [name for name in ("accelerate", "fastapi", "httpx", "openai", "uvicorn") if find_spec(name) is None]
-pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"transformers serve needs {', '.join(LACKING)}: extra test")
-
-START = "import sys; from transformers.cli.transformers import main; sys.argv[0] = 'transformers'; main()"
-STARTS_WITHIN_S = 180
 SAMPLING = SamplingParams(temperature=0.9, top_k=20, top_p=0.9, repetition_penalty=1.1, seed=5)
 
 
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+@pytest.fixture(scope="module", params=SERVERS, ids=str)
+def server(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def served(server, tmp_path_factory):
     """The folder of the embedded model and the URL under which it is served."""
-    folder, port = tmp_path_factory.mktemp("tiny"), free_port()
+    folder = tmp_path_factory.mktemp("tiny")
     save_tiny(folder)
-    log = folder.parent / "serve.log"
-    command = [sys.executable, "-c", START, "serve", str(folder), "--device", "cpu", "--dtype", "float32"]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)], stdout=output, stderr=output, env=environment
-        )
-    try:
-        wait_until_it_listens(process, port, log)
-        yield str(folder), f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.kill()
-        process.wait()
-
-
-def wait_until_it_listens(process, port, log: Path):
-    end = time.monotonic() + STARTS_WITHIN_S
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            pytest.skip(f"transformers serve does not start here: {log.read_text(errors='replace')[-300:]}")
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    pytest.fail(f"transformers serve does not listen after {STARTS_WITHIN_S} s")
+    with server.running(folder) as url:
+        yield str(folder), url
 
 
 def spec(served, path=""):
@@ -94,8 +58,17 @@ def said(strategy, asked):
     return "".join(chunk.text for chunk in strategy.stream(asked))
 
 
-def test_the_server_is_recognized_and_gets_texts(strategy):
-    assert strategy.evidence().notes[:3] == ("server: transformers serve", "API: completions", "prompts sent as: text")
+def ids_of(strategy, asked):
+    """The ids of an answer: those that came, else those of its text."""
+    chunks = list(strategy.stream(asked))
+    ids = tuple(token for chunk in chunks for token in chunk.token_ids)
+    return ids or tuple(alphabet.encode("".join(chunk.text for chunk in chunks)))
+
+
+def test_the_server_is_recognized_and_gets_what_it_takes(strategy, server):
+    name, *others = strategy.evidence().notes[:3]
+    assert name.startswith(f"server: {server.name}")
+    assert others == ["API: completions", f"prompts sent as: {server.prompts}"]
 
 
 @pytest.mark.parametrize("output_tokens", [1, 2, 12])
@@ -114,14 +87,15 @@ def test_a_seed_is_honoured(strategy):
     assert said(strategy, request(24, other)) == said(strategy, request(24, other))
 
 
-def test_greedy_says_what_eager_says(strategy, served):
+def test_greedy_says_what_eager_says(strategy):
     greedy = SamplingParams(temperature=0)
-    text = said(strategy, request(16, greedy))
-    prompt = alphabet.encode(strategy._prepared[tuple(range(60, 76))])
+    found = ids_of(strategy, request(16, greedy))
+    prompt = tuple(range(60, 76))
+    if strategy._prepared:
+        prompt = alphabet.encode(strategy._prepared[prompt])
     with opened(EagerStrategy(), ModelSpec(name="tiny", device="cpu")) as eager:
         asked = Request(prompts=(prompt,), output_tokens=16, sampling=greedy)
-        ids = [token for chunk in eager.stream(asked) for token in chunk.token_ids]
-    assert text == alphabet.decode(ids)
+        assert found == ids_of(eager, asked)
 
 
 def test_a_chat_counts_its_template_as_part_of_the_prompt(served):
@@ -154,7 +128,9 @@ def test_its_first_tokens_are_held_against_eager_on_the_same_weights(served, kin
     assert "top-p is ignored" in found.told or not is_right
 
 
-def test_a_prompt_whose_ids_can_be_written_is_sent_as_these_very_ids(strategy):
+def test_a_prompt_whose_ids_can_be_written_is_sent_as_these_very_ids(strategy, server):
+    if server.prompts != "text":
+        pytest.skip(f"{server.name} gets ids")
     prompt = alphabet.encode("The weather is")
     assert strategy.reference().speech.spelled((prompt,)) == (prompt,)
 
