@@ -196,9 +196,10 @@ with opened_on(2) as strategy:
 """
 
 
-def test_nobody_is_left_behind_when_the_rank_that_answers_is_killed():
+def test_nobody_is_left_behind_when_the_rank_that_answers_is_killed(tmp_path):
     command = [sys.executable, "-c", KILLED_IN_A_REQUEST]
-    killed = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # it cannot clean up behind itself
+    killed = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     assert killed.returncode == -signal.SIGKILL
     follower = int(killed.stdout)
     for _ in range(300):
