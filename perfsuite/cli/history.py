@@ -44,7 +44,7 @@ def _add_trend(commands: "Commands") -> None:
     own.set_defaults(run=show_trend, tells_broken=True)
     own.add_argument("cell", metavar="CELL", help="the cell's id, or a part that only it has")
     own.add_argument("--history", required=True, metavar="URL", help=URL)
-    own.add_argument("--metric", default="ttft.p50", help="default: ttft.p50; also startup, memory, energy")
+    own.add_argument("--metric", default="ttft.p50", help="default: ttft.p50; also startup, memory, energy, throughput")
     own.add_argument("--device", metavar="FOLDER", help="one device, if the cell ran on several: nvidia-h200")
 
 

@@ -61,8 +61,14 @@ class MeasureOptions:
             raise OptionError(f"warmup: {self.warmup} is not allowed; it must be 0 or above")
 
     def silence_of(self, phase: str) -> int:
-        """Nanoseconds that a session may say nothing in a phase ('load', 'compile', 'warm-up', 'measure')."""
-        return self.phase_silence_ns.get(phase, self.silence_ns)
+        """Nanoseconds that a session may say nothing in a phase ('load', 'compile', 'warm-up', 'measure').
+
+        One that is named counts for phases that begin with its words, too: 'compile' for 'compile and capture'.
+        """
+        words = phase.split(" ")
+        beginnings = (" ".join(words[:count]) for count in range(len(words), 0, -1))
+        named = (self.phase_silence_ns[each] for each in beginnings if each in self.phase_silence_ns)
+        return next(named, self.silence_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -223,10 +223,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for flag in VALUES:
         default = f" (default: {flag.default})" if flag.default else ""
         names = (flag.option, *flag.earlier)
-        group.addoption(*names, dest=flag.key, metavar=flag.metavar, help=flag.help + default)
+        group.addoption(*names, dest=flag.key, metavar=flag.metavar, help=_as_is(flag.help + default))
         if flag.has_ini:
             parser.addini(flag.key, f"default of {flag.option}")
     for flag in SWITCHES:
-        group.addoption(flag.option, dest=flag.key, action="store_true", default=None, help=flag.help)
+        group.addoption(flag.option, dest=flag.key, action="store_true", default=None, help=_as_is(flag.help))
         if flag.has_ini:
             parser.addini(flag.key, f"default of {flag.option}", type="bool", default=False)
+
+
+def _as_is(text: str) -> str:
+    """What argparse, which formats help, prints as this text."""
+    return text.replace("%", "%%")

@@ -19,7 +19,7 @@ LONG_PASS_NS = 120 * 10**9
 """Strategies that nobody asked to compare are measured once if that took longer, and in turns no longer than that."""
 _TOOK_TOO_LONG = (
     f"measuring every strategy once takes longer than {format_seconds(LONG_PASS_NS)}, so they were measured one after "
-    f"the other from then on, once; for turns and {COMPARED_SESSIONS} sessions of each use --perf-interleave on"
+    f"the other from then on; for turns and {COMPARED_SESSIONS} sessions of each use --perf-interleave on"
 )
 
 

@@ -99,6 +99,15 @@ def test_timeouts_are_for_all_phases_or_by_phase(text: str, found: tuple[int, di
     assert parse_timeouts(text, where="t") == found
 
 
+@pytest.mark.parametrize(
+    ("phase", "silence_ns"),
+    [("compile", 2), ("compile and capture", 2), ("compiled", 1), ("load", 1), ("load engines", 3)],
+)
+def test_the_time_of_a_phase_counts_for_those_that_begin_with_its_words(phase: str, silence_ns: int) -> None:
+    options = MeasureOptions(silence_ns=1, phase_silence_ns={"compile": 2, "load engines": 3})
+    assert options.silence_of(phase) == silence_ns
+
+
 @pytest.mark.parametrize("text", ["", "10", "1m,2m", "=5s", "load=1m,load=2m", "load=", "load=soon"])
 def test_timeouts_that_cannot_be_used_are_refused(text: str) -> None:
     with pytest.raises(OptionError, match=r"^t: "):
