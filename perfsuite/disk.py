@@ -10,7 +10,11 @@ from pathlib import Path
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Put `content` at `path` in one step, folders included; after an OSError whatever was there is untouched."""
+    """Put `content` at `path` in one step, folders included; after an OSError whatever was there is untouched.
+
+    A symbolic link stays one: what it points to is written.
+    """
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

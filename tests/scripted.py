@@ -398,6 +398,13 @@ class InRounds(Scripted):
         yield from super().stream(request)
 
 
+class TimesByHalves(Scripted):
+    """Says of its device what no recording can hold: half nanoseconds."""
+
+    def device_ns(self) -> tuple[float, ...]:
+        return (5.5,)
+
+
 class FirstInRounds(InRounds):
     pass
 

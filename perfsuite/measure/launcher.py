@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import IO
 
 from perfsuite.core.codec import decode, encode
+from perfsuite.core.errors import one_line
 from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment, Recording
 from perfsuite.core.sampling_check import SamplingCheck
@@ -116,7 +117,7 @@ class Worker:
         while True:
             patience_s = to_s(self._job.measure.silence_of(self._last.stage))
             line = self._process.next_line(patience_s, self._stop)
-            event = decode(Event, json.loads(line), where="worker event") if line else None
+            event = _understood(line) if line else None
             if event is not None and event.waiting is not None:
                 self.request_ns = event.waiting.request_ns
                 return None
@@ -142,6 +143,14 @@ class Worker:
             kept = tuple(replace(recording, sampling=unchecked) for recording in self._measured)
             return SessionEnd(recordings=kept, environment=environment, output=written)
         return SessionEnd(died=died, lost=lost, environment=environment, culprit=culprit, output=written)
+
+
+def _understood(line: str) -> Event:
+    """What the worker says; where a strategy of one's own put in what cannot be, that the session broke of it."""
+    try:
+        return decode(Event, json.loads(line), where="worker event")
+    except ValueError as error:
+        return Event(broken=f"the strategy gave what cannot be stored: {one_line(error)}")
 
 
 def _told_end(event: Event, environment: Environment | None) -> SessionEnd:

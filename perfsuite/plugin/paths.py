@@ -26,7 +26,7 @@ def summary_trouble() -> str:
     path = summary_path()
     try:
         if path:
-            check_writable(path, SUMMARY_VARIABLE)
+            check_writable(path, SUMMARY_VARIABLE, is_appended=True)
     except OptionError as error:
         return f"{error}; the job gets no summary"
     return ""

@@ -33,10 +33,12 @@ def append(path: Path, text: str, option: str) -> None:
         raise OptionError(f"{option}: {path} cannot be written ({explain(error)})") from error
 
 
-def check_writable(path: Path, option: str) -> None:
-    """OptionError, before anything is measured, if no report could be written at `path`."""
+def check_writable(path: Path, option: str, *, is_appended: bool = False) -> None:
+    """OptionError, before anything is measured, if no report could be written at `path`, or added to what is there."""
     if path.is_dir():
         raise OptionError(f"{option}: {path} is a folder; name a file")
+    if path.exists() and not path.is_file() and not is_appended:
+        raise OptionError(f"{option}: {path} is a device or a pipe, which would be replaced; name a file")
     try:
         try_writing(path.parent)
     except OSError as error:

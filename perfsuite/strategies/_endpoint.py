@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from perfsuite.core.engine import KEY_VARIABLE
-from perfsuite.core.errors import EndpointError, StrategyUnavailableError
+from perfsuite.core.errors import EndpointError, OptionError, StrategyUnavailableError
 from perfsuite.core.units import format_seconds, to_s
 from perfsuite.strategies._answer import error_text
 
@@ -23,13 +23,26 @@ STREAM = "text/event-stream"
 HIDDEN = "***"
 
 
+def _key() -> str:
+    """The key, '' for none; OptionError, which does not show it, if no header can hold it."""
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise OptionError(
+            f"{KEY_VARIABLE}: it holds a line break or what is not ASCII; put the key into it, and no more"
+        )
+    return key
+
+
 class Endpoint:
-    """A server behind a URL. Every error is an EndpointError of one line that does not hold the key."""
+    """A server behind a URL, with the key of the environment; OptionError if no header can hold that.
+
+    Every other error is an EndpointError of one line that does not hold the key.
+    """
 
     def __init__(self, url: str, timeout_ns: int) -> None:
         self._url = url.rstrip("/")
         self._timeout_ns = timeout_ns
-        self._key = os.environ.get(KEY_VARIABLE, "").strip()
+        self._key = _key()
         self._client: Any = None
         self._has_failed = False
         self.connections = 0

@@ -211,6 +211,20 @@ def test_a_killed_worker_costs_its_own_cell_only(run: Run) -> None:
     result.stdout.fnmatch_lines(["*DiesAt20/tiny/p10-o4: no baseline*"])
 
 
+def test_a_value_that_cannot_be_stored_costs_its_own_strategy_only(run: Run) -> None:
+    result = run("--perf", "--perf-strategy=fake,tests.scripted:TimesByHalves", "-rs", "--perf-samples=4")
+    result.assert_outcomes(failed=8, skipped=8)
+    result.stdout.fnmatch_lines(["*TimesByHalves/tiny/p20-o4*invalid*the strategy gave what cannot be stored*5.5*"])
+    result.stdout.fnmatch_lines(["*fake/tiny/p20-o4: no baseline*"])
+
+
+def test_a_report_replaces_no_pipe(run: Run, project: pytest.Pytester) -> None:
+    os.mkfifo(project.path / "pipe")
+    result = run("--perf", "--perf-json=pipe")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--perf-json: *pipe is a device or a pipe, which would be replaced; name a file*"])
+
+
 def test_a_hanging_worker_costs_its_own_cell_only(run: Run) -> None:
     result = run("--perf", "--perf-strategy=tests.scripted:HangsAt20", "--perf-timeout=5s", "--perf-samples=4")
     result.assert_outcomes(failed=4, skipped=4)

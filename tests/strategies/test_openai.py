@@ -249,6 +249,15 @@ def test_an_abandoned_batch_does_not_disturb_the_next(server, folder):
         assert [part.row for part in strategy.stream(request())] == [0, 0, 0]
 
 
+@pytest.mark.parametrize("key", [f"{KEY}\nsecond", f"{KEY}ü"])
+def test_a_key_that_no_header_can_hold_is_refused_without_showing_it(server, folder, monkeypatch, key):
+    monkeypatch.setenv(KEY_VARIABLE, key)
+    with pytest.raises(OptionError) as caught, live(server, folder):
+        pass
+    assert str(caught.value).startswith(f"{KEY_VARIABLE}: it holds a line break or what is not ASCII; ")
+    assert KEY not in str(caught.value)
+
+
 def test_the_key_is_sent_and_shown_nowhere(server, folder, monkeypatch):
     monkeypatch.setenv(KEY_VARIABLE, KEY)
     with live(server, folder) as strategy:
