@@ -3,6 +3,7 @@
 It knows no perfsuite value and raises plain OSError.
 """
 
+import errno
 import os
 import tempfile
 from collections.abc import Mapping
@@ -34,6 +35,20 @@ def cache_folder(name: str, variables: Mapping[str, str] = os.environ) -> Path:
     """
     cache = variables.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "perfsuite" / name
+
+
+def user_path(text: str) -> Path:
+    """A path as people write it, with ~ for a home; OSError if there is no such home, or no path can be so long."""
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        raise OSError(errno.ENOENT, "there is no such home", text) from error
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise
+    return path
 
 
 def try_writing(directory: Path) -> None:

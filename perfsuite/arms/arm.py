@@ -21,6 +21,7 @@ from perfsuite.core.errors import OptionError
 from perfsuite.measure.recipe import Recipe
 
 Say = Callable[[str], None]
+CODE = (".py", ".so", ".pyd")
 PROBE = "import numpy, scipy, pynvml"
 
 
@@ -68,6 +69,7 @@ def prepared(
         else:
             top = (top_of(root) or root).resolve()
             folder = _code(stack, reference, top, where)
+            _check_holds_code(reference, top, folder, where)
             _link_models(models, top, folder, is_temporary=reference.kind is Kind.REVISION)
             yield code_arm(reference.label, top, folder, home, where=where, say=say, cache=cache)
 
@@ -79,6 +81,28 @@ def _code(stack: ExitStack, reference: Reference, top: Path, where: str) -> Path
         return stack.enter_context(worktree(top, reference.target))
     except OptionError as error:
         raise OptionError(f"{where}: {reference.text!r} cannot be checked out: {error}") from error
+
+
+def _check_holds_code(reference: Reference, top: Path, folder: Path, where: str) -> None:
+    """OptionError for a folder with nothing of what is imported from `top`: both arms would run the same code."""
+    if reference.kind is not Kind.FOLDER:
+        return
+    moved = {top: folder}
+    pairs = [(_modules(entry), _modules(_moved(entry, moved))) for entry in _code_entries(top)]
+    names = sorted(name for here, _ in pairs for name in here)
+    if names and not any(here & there for here, there in pairs):
+        shown = ", ".join(names[:3])
+        raise OptionError(
+            f"{where}: {reference.text!r} holds none of the code that is imported from {top} ({shown}); name a folder "
+            "that is laid out like it"
+        )
+
+
+def _modules(folder: Path) -> frozenset[str]:
+    """The modules and packages that a folder holds."""
+    files = list(folder.glob("*")) if folder.is_dir() else []
+    modules = {path.stem for path in files if path.suffix in CODE}
+    return frozenset(modules | {path.name for path in files if (path / "__init__.py").is_file()})
 
 
 def code_arm(label: str, top: Path, folder: Path, home: str, *, where: str, say: Say, cache: Path | None = None) -> Arm:

@@ -14,6 +14,7 @@ from pathlib import Path
 from perfsuite.arms.git import is_alive
 from perfsuite.arms.requirements import Requirements, own_needs
 from perfsuite.core.errors import OptionError
+from perfsuite.core.secret import masked
 from perfsuite.disk import cache_folder, explain, try_writing
 
 CACHE = "environments"
@@ -157,5 +158,5 @@ def _run(place: _Place, command: list[str], folder: Path) -> str:
         words = next(
             (line for line in lines if line.startswith(("ERROR: ", "error: "))), lines[-1] if lines else "no word"
         )
-        raise OptionError(f"{place.where}: its environment does not build: {words}")
+        raise OptionError(f"{place.where}: its environment does not build: {masked(words)}")
     return done.stdout

@@ -39,7 +39,12 @@ class BaselineError(PerfsuiteError):
 
 def one_line(error: BaseException) -> str:
     """The first line of an error, at most 300 characters, behind its type unless the error is one of perfsuite's."""
-    text = str(error).strip()
-    first = text.splitlines()[0] if text else ""
+    first = first_words(str(error))
     kind = "" if isinstance(error, PerfsuiteError) else f"{type(error).__name__}: "
     return f"{kind}{first}"[:300].rstrip(": ")
+
+
+def first_words(text: str) -> str:
+    """The first line that says something, with the next where it ends in a colon: what is wrong stands there."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])

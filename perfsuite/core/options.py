@@ -28,6 +28,9 @@ DEFAULT_TOLERANCES: Mapping[Metric, float] = MappingProxyType(
 
 5 % for the median, 10 % for a tail, 2 % for what the device times itself (and only where there is a device)."""
 
+MOST_SLOWDOWN = 100
+"""A request that takes 100 times as long is slow enough to prove anything."""
+
 DEFAULT_RESOURCES: Mapping[str, float] = MappingProxyType({"memory": 0.02})
 """The same for memory and energy: a peak is nearly deterministic; energy is gated where a tolerance is given."""
 
@@ -180,7 +183,10 @@ def parse_slowdown(text: str, *, where: str) -> tuple[float, bool]:
     place, colon, amount = text.rpartition(":")
     if colon and place.strip() not in ("host", "device"):
         raise OptionError(f"{where}: {text!r} is not a slowdown; write '10%', 'host:10%' or 'device:10%'")
-    return parse_percent(amount, where=where), place.strip() == "device"
+    slowdown = parse_percent(amount, where=where)
+    if slowdown > MOST_SLOWDOWN:
+        raise OptionError(f"{where}: {amount.strip()!r} is not allowed; it must be {MOST_SLOWDOWN:.0%} or below")
+    return slowdown, place.strip() == "device"
 
 
 Key = TypeVar("Key", Metric, str)

@@ -21,6 +21,8 @@ def seats(text: str, *, gpus_each: int = 1) -> tuple[Seat, ...]:
     OptionError for what is not there, for GPUs of two products or settings, and for more groups than cores.
     """
     names = [part.strip() for part in text.split(",")]
+    if not all(names):
+        raise OptionError(f"{OPTION}: {text!r} names nothing between two commas; {HOW}")
     if len(set(names)) != len(names):
         raise OptionError(f"{OPTION}: {text!r} names a device twice")
     if all(re.fullmatch(r"cpu:\d+", name) for name in names):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfsuite.core.errors import OptionError
+from perfsuite.disk import explain, user_path
 
 if TYPE_CHECKING:
     from perfsuite.history.store import HistoryStore
@@ -29,7 +30,7 @@ def _as_url(text: str, where: str, root: Path) -> str:
     """A URL with the driver that perfsuite uses, a file by its whole path."""
     scheme, separator, rest = text.partition("://")
     if not separator:
-        return f"sqlite:///{_absolute(text, root)}"
+        return f"sqlite:///{_absolute(text, where, root)}"
     driver = _DRIVERS.get(re.sub(r"\+(psycopg|pysqlite)$", "", scheme))
     if driver is None:
         raise OptionError(f"{where}: {scheme!r} is not a kind of database that is known; {FORMS}")
@@ -37,8 +38,11 @@ def _as_url(text: str, where: str, root: Path) -> str:
         return f"{driver}://{rest}"
     if not rest.startswith("/") or rest.strip("/") in ("", ":memory:"):
         raise OptionError(f"{where}: a history is kept in a file; {FORMS}")
-    return f"sqlite:///{_absolute(rest[1:], root)}"
+    return f"sqlite:///{_absolute(rest[1:], where, root)}"
 
 
-def _absolute(name: str, root: Path) -> Path:
-    return (root / Path(name).expanduser()).absolute()
+def _absolute(name: str, where: str, root: Path) -> Path:
+    try:
+        return (root / user_path(name)).absolute()
+    except OSError as error:
+        raise OptionError(f"{where}: {name[:80]!r}: {explain(error)}; {FORMS}") from error

@@ -11,7 +11,8 @@ from perfsuite.core.workload import ModelFacts, Workload
 from perfsuite.measure import environment
 from perfsuite.measure.clock import Clock
 from perfsuite.measure.limits import measure_limits
-from perfsuite.measure.strategy import CarriesGauges, KnowsMemory, RunsElsewhere, Strategy
+from perfsuite.measure.strategy import CarriesGauges, RunsElsewhere, Strategy
+from perfsuite.measure.told import evidence_of, memory_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +33,7 @@ def account_of(strategy: Strategy, facts: ModelFacts | None, clock: Clock) -> Ac
     """
     host_peak = None if isinstance(strategy, RunsElsewhere) else environment.host_peak_bytes()
     try:
-        memory = strategy.memory() if isinstance(strategy, KnowsMemory) else Memory()
-        evidence = strategy.evidence()
+        memory, evidence = memory_of(strategy), evidence_of(strategy)
         roofline = _roofline(strategy, facts, clock) if facts else None
     except Exception as error:  # noqa: BLE001 - the border to engines that are not ours
         failure = Failure(stage="evidence", message=one_line(error))

@@ -3,12 +3,13 @@
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from perfsuite.core.errors import OptionError, StrategyUnavailableError
+from perfsuite.core.errors import OptionError, PerfsuiteError, StrategyUnavailableError, one_line
 from perfsuite.core.options import MeasureOptions
 from perfsuite.core.workload import ModelSpec, Workload
 from perfsuite.measure.strategy import Ability, KeepsEngines, SlowsDevice, Strategy
@@ -86,33 +87,59 @@ def opened(strategy: Strategy, model: ModelSpec, workloads: tuple[Workload, ...]
 
 
 def create(reference: str) -> Strategy:
-    """A new strategy from 'package.module:Class' or 'path/to/file.py:Class'; OptionError if it is not there."""
+    """A new strategy from 'package.module:Class' or 'path/to/file.py:Class'.
+
+    OptionError, in one line, if it is not there, if its code breaks, or if it is no strategy.
+    """
     place, _, name = reference.rpartition(":")
-    module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place, reference)
-    factory = getattr(module, name, None)
-    if not callable(factory):
-        raise OptionError(f"strategy {reference!r}: {place} has no class {name!r}")
-    strategy: Strategy = factory()
-    missing = [part for part in PARTS if not hasattr(strategy, part)]
-    if missing:
-        raise OptionError(f"strategy {reference!r}: it lacks {', '.join(missing)}; see docs/adding-a-strategy.md")
+    try:
+        module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
+        factory = getattr(module, name, None)
+        if not callable(factory):
+            raise OptionError(f"{place} has no class {name!r}")
+        strategy: Strategy = factory()
+        _check_parts(strategy)
+    except OptionError as error:
+        raise OptionError(f"strategy {reference!r}: {error}") from error
+    except PerfsuiteError:
+        raise
+    except Exception as error:
+        raise OptionError(f"strategy {reference!r}: {one_line(error)}{_line_in(error, place)}") from error
     return strategy
 
 
-def _import_module(name: str, reference: str) -> ModuleType:
+def _check_parts(strategy: Strategy) -> None:
+    missing = [part for part in PARTS if not hasattr(strategy, part)]
+    if missing:
+        raise OptionError(f"it lacks {', '.join(missing)}; see docs/adding-a-strategy.md")
+    abilities = strategy.abilities
+    if not isinstance(abilities, Set) or not all(isinstance(ability, Ability) for ability in abilities):
+        raise OptionError(f"its abilities are {abilities!r}, not a frozenset of Ability; see docs/adding-a-strategy.md")
+
+
+def _line_in(error: Exception, place: str) -> str:
+    """' (file.py, line 3)': the last line of the strategy's file that the error passed; empty if it passed none."""
+    file = Path(place).name if place.endswith(".py") else f"{place.rpartition('.')[2]}.py"
+    if isinstance(error, SyntaxError):  # which names its own
+        return ""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == file]
+    return f" ({file}, line {lines[-1]})" if lines else ""
+
+
+def _import_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not name.startswith(error.name):
             raise
-        raise OptionError(f"strategy {reference!r}: there is no module {error.name!r}") from error
+        raise OptionError(f"there is no module {error.name!r}") from error
 
 
 def _import_file(path: Path) -> ModuleType:
     name = f"perfsuite_user_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise OptionError(f"strategy file {str(path)!r} does not exist")
+        raise OptionError("there is no such file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

@@ -20,16 +20,9 @@ from perfsuite.measure.garbage import garbage_collection_paused, long_lived_obje
 from perfsuite.measure.prompts import draw_request
 from perfsuite.measure.session import Progress
 from perfsuite.measure.slowdown import slowed
-from perfsuite.measure.strategy import (
-    Ability,
-    CountsTokens,
-    KnowsPeaks,
-    PreparesRequests,
-    RunsElsewhere,
-    Strategy,
-    TimesDevice,
-)
+from perfsuite.measure.strategy import Ability, PreparesRequests, RunsElsewhere, Strategy
 from perfsuite.measure.take import CellTake
+from perfsuite.measure.told import begin_peak, counts_of, device_ns_of, peak_of
 from perfsuite.measure.turns import Binding, Turns
 from perfsuite.measure.watch import Watcher
 
@@ -187,15 +180,12 @@ class Recorder:
 
     def _take_block(self, take: CellTake, block: int, shares: Mapping[Phase, range], before: Readings) -> Readings:
         """The samples with these indices, and the canaries beside them; what was read of those after the block."""
-        peaks = self._strategy if isinstance(self._strategy, KnowsPeaks) else None
         with garbage_collection_paused():
-            if peaks:
-                peaks.begin_peak()
+            self._watch_peak(take, lambda: begin_peak(self._strategy))
             for phase, share in shares.items():
                 for index in share:
                     self._take(take, phase, 1 + self._options.warmup + index, block)
-            if peaks:
-                take.saw_peak(peaks.peak_bytes())
+            self._watch_peak(take, lambda: take.saw_peak(peak_of(self._strategy)))
         after = self._read_canaries()
         take.canaries.extend(beside(block, before, after))
         return after
@@ -210,15 +200,11 @@ class Recorder:
             if isinstance(self._strategy, PreparesRequests):
                 self._strategy.prepare(request)
             start_ns, stamps = self._time(request)
-            counts = self._strategy.token_counts() if isinstance(self._strategy, CountsTokens) else None
-            device_ns = self._strategy.device_ns() if isinstance(self._strategy, TimesDevice) else None
-        except Exception as error:
-            fault = device_fault(error)
-            if fault is not None:
-                raise DeviceLostError(fault) from error
-            take.failures.append(Failure(stage=stage, message=one_line(error), phase=phase))
+            counts, device_ns = counts_of(self._strategy), device_ns_of(self._strategy)
+            problem = answer_problem(stamps, request, self._vocabulary, counts)
+        except Exception as error:  # noqa: BLE001 - the border to engines that are not ours
+            self._fail(take, stage, phase, error)
             return
-        problem = answer_problem(stamps, request, self._vocabulary, counts)
         if problem:
             take.failures.append(Failure(stage="answer", message=problem, phase=phase))
             return
@@ -235,6 +221,21 @@ class Recorder:
             **(rows_of(start_ns, stamps, rows, counts) if has_requests else {}),
         )
         (take.warmups if block == WARMUP_BLOCK else take.samples).append(sample)
+
+    def _fail(self, take: CellTake, stage: str, phase: Phase, error: Exception) -> None:
+        """A failure of this cell; DeviceLostError where no cell can be measured any more."""
+        fault = device_fault(error)
+        if fault is not None:
+            raise DeviceLostError(fault) from error
+        take.failures.append(Failure(stage=stage, message=one_line(error), phase=phase))
+
+    def _watch_peak(self, take: CellTake, ask: Callable[[], None]) -> None:
+        """Ask for a peak, unless the cell is broken; that it cannot be told is a failure of the cell."""
+        try:
+            if not take.is_broken:
+                ask()
+        except Exception as error:  # noqa: BLE001 - the border to engines that are not ours
+            self._fail(take, "memory", Phase.PREFILL, error)
 
     def _time(self, request: Request) -> tuple[int, list[tuple[int, Chunk]]]:
         now_ns = self._clock.now_ns

@@ -41,6 +41,7 @@ from perfsuite.measure.session_check import CHECK_AGAIN_NS, CHECK_NS, check_sess
 from perfsuite.measure.strategy import ScriptsTime, Strategy
 from perfsuite.measure.strays import refuse_foreign
 from perfsuite.measure.take import CellTake
+from perfsuite.measure.told import facts_of
 from perfsuite.measure.turns import Turns
 from perfsuite.measure.watch import OFF, Blind, Watcher, present, watching
 
@@ -185,7 +186,7 @@ def _open(strategy: Strategy, clock: Clock, job: SessionJob, emit: Emit) -> _Ope
         startup = _time_open(strategy, clock, job, emit)
         refuse_foreign(job.foreign)
         slow_device(strategy, job.measure)
-        return _Opened(startup=startup, facts=strategy.facts())
+        return _Opened(startup=startup, facts=facts_of(strategy))
     except StrategyUnavailableError as error:
         emit(Event(unavailable=str(error)))
     except (OptionError, ModelLoadError) as error:

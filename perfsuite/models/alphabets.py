@@ -4,13 +4,12 @@ It imports transformers, and that only where a folder has a tokenizer.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from perfsuite.core.workload import ModelSpec
 from perfsuite.measure.strategy import Alphabet
 from perfsuite.models import alphabet
-from perfsuite.models.presets import packaged_weights, preset
+from perfsuite.models.presets import folder_of, packaged_weights, preset
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt")
 
@@ -47,7 +46,7 @@ def alphabet_of(spec: ModelSpec) -> Alphabet | None:
         return None
     if preset(spec.name):
         return Bytes() if packaged_weights(spec) else None
-    folder = Path(spec.name).expanduser()
+    folder = folder_of(spec.name)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         return None
     import transformers

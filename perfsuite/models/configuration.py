@@ -1,6 +1,5 @@
 """Owns how a model's name becomes a transformers config, and what is said when it or its weights cannot be loaded."""
 
-from pathlib import Path
 from typing import Any
 
 import transformers
@@ -8,9 +7,9 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig
 
-from perfsuite.core.errors import ModelLoadError
+from perfsuite.core.errors import ModelLoadError, first_words
 from perfsuite.core.workload import ModelSpec
-from perfsuite.models.presets import names, packaged_weights, preset
+from perfsuite.models.presets import folder_of, names, packaged_weights, preset
 
 CONFIG_ERRORS = (OSError, ValueError, KeyError, TypeError, ImportError, StrictDataclassError)
 """What transformers raises on a name, folder or config.json that it cannot use."""
@@ -36,12 +35,12 @@ def read_config(spec: ModelSpec) -> Any:
 def location(spec: ModelSpec) -> str:
     """What transformers is given: the folder of packaged weights, or the folder if there is one, else the hub's id."""
     packaged = packaged_weights(spec)
-    folder = packaged.parent if packaged else Path(spec.name).expanduser()
+    folder = packaged.parent if packaged else folder_of(spec.name)
     return str(folder) if folder.is_dir() else spec.name
 
 
 def _check_folder(name: str) -> None:
-    folder = Path(name).expanduser()
+    folder = folder_of(name)
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise ModelLoadError(f"model {name!r}: the folder has no config.json; give a folder made by save_pretrained")
     if name.startswith(("/", "./", "../", "~")) and not folder.is_dir():
@@ -63,10 +62,10 @@ def _require_decoder(spec: ModelSpec, config: Any) -> None:
 def load_error(spec: ModelSpec, error: BaseException) -> ModelLoadError:
     """One line that says what is wrong with the model and what to do about it."""
     text = str(error)
-    first = text.strip().splitlines()[0] if text.strip() else ""
+    first = first_words(text)
     if not isinstance(error, (OSError, ValueError)) or not first:
         first = f"{type(error).__name__}: {first}"
-    folder = Path(spec.name).expanduser().is_dir()
+    folder = folder_of(spec.name).is_dir()
     if packaged_weights(spec):
         why = f"the weights that come with perfsuite cannot be loaded: {first}; install perfsuite again"
     elif "trust_remote_code" in text:

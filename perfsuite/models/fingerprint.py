@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from perfsuite.core.workload import ModelSpec
-from perfsuite.models.presets import packaged_weights, preset
+from perfsuite.models.presets import folder_of, packaged_weights, preset
 
 _DIGITS = 16
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
@@ -23,7 +23,7 @@ def fingerprint(spec: ModelSpec, *, commit: str | None, weights: str | None) -> 
     weights of a preset are known by their file's content, those of a folder by their files' names and sizes, those of a
     Hugging Face id by name and commit.
     """
-    folder = Path(spec.name).expanduser()
+    folder = folder_of(spec.name)
     published = {"id": spec.name, "commit": commit or spec.revision}
     architecture = _architecture(spec, folder) or published
     origin = weights or _packaged(spec) or (_weight_files(folder) if folder.is_dir() else published)

@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from perfsuite.core.errors import OptionError
 from perfsuite.core.workload import ModelSpec, Workload
+from perfsuite.disk import explain, user_path
 
 _LENGTH_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx")
 
@@ -176,13 +177,13 @@ def names() -> tuple[str, ...]:
 def positions_of(name: str) -> int | None:
     """The longest sequence of a preset or a local folder, without loading anything; `None` where it is unknown."""
     found = preset(name)
-    return positions_in(found.config if found else _folder_config(Path(name).expanduser()))
+    return positions_in(found.config if found else _folder_config(folder_of(name)))
 
 
 def vocabulary_of(name: str) -> int | None:
     """The number of token ids of a preset or a local folder, without loading anything; `None` where it is unknown."""
     found = preset(name)
-    config = found.config if found else _folder_config(Path(name).expanduser())
+    config = found.config if found else _folder_config(folder_of(name))
     text = config.get("text_config")
     sizes = [config.get("vocab_size"), text.get("vocab_size") if isinstance(text, Mapping) else None]
     return next((size for size in sizes if isinstance(size, int) and size > 0), None)
@@ -191,11 +192,20 @@ def vocabulary_of(name: str) -> int | None:
 def ends_of(name: str) -> tuple[int, ...]:
     """The ids that end a sequence of a preset or a local folder by its config.json; none where it says nothing."""
     found = preset(name)
-    config = found.config if found else _folder_config(Path(name).expanduser())
+    config = found.config if found else _folder_config(folder_of(name))
     text = config.get("text_config")
     ends = [config.get("eos_token_id"), text.get("eos_token_id") if isinstance(text, Mapping) else None]
     said = next((end for end in ends if end is not None), ())
     return tuple(end for end in (said if isinstance(said, (list, tuple)) else (said,)) if isinstance(end, int))
+
+
+def folder_of(name: str) -> Path:
+    """The folder that a model's name may be, there or not; OptionError if it can be none."""
+    try:
+        return user_path(name)
+    except OSError as error:
+        told = f"model {name[:80]!r}: {explain(error)}"
+        raise OptionError(f"{told}; give a preset, a Hugging Face id or a folder") from error
 
 
 def check_positions(name: str, positions: int | None, workloads: Iterable[Workload]) -> None:

@@ -221,7 +221,8 @@ class Campaign:
                 break
             self._measure_more(sessions, more)
         if self.options.save_baseline:
-            self.shelf.save(self._by_cell(), commit_of(self.settings.root), append=self.settings.append)
+            commit = commit_of(self.settings.root)
+            self.shelf.save(self._by_cell(), commit, append=self.settings.append, on_disk=sessions.are_on_disk)
         elif self.settings.update_noise:
             self.shelf.add_noise({cell: own for cell, own in self._by_cell().items() if self.bench.has_passed(cell)})
 

@@ -6,10 +6,11 @@ import pytest
 
 from perfsuite.core.errors import OptionError
 from perfsuite.core.matrix import Cell
-from perfsuite.core.metrics import Metric, parse_metric
+from perfsuite.core.metrics import Metric
 from perfsuite.core.ratio import Ratio, check_factor, ratio_of
 from perfsuite.core.verdict import Outcome
 from perfsuite.plugin.campaign import Campaign
+from perfsuite.plugin.facade import fail, failure, metric_named
 from perfsuite.report.ratios import ratio_line, remedy
 
 
@@ -22,7 +23,7 @@ class CellComparison:
 
     def ratio(self, metric: str, than: str) -> Ratio:
         """How many times faster this cell is than the other strategy's; the test fails if one has no numbers."""
-        return self._ratio(_metric(metric), than)
+        return self._ratio(metric_named(metric, where="perf_compare"), than)
 
     def require(self, metric: str, *, than: str, at_least: float) -> None:
         """Fail the test if the whole interval of the ratio is below `at_least`, skip it if that is undecided.
@@ -30,7 +31,7 @@ class CellComparison:
         Under --perf-strict the undecided fails, too. A strategy is not compared with itself, and nothing while a
         baseline is saved.
         """
-        wanted, factor = _metric(metric), _factor(at_least)
+        wanted, factor = metric_named(metric, where="perf_compare"), _factor(at_least)
         if self.cell.strategy == than:
             pytest.skip(f"{self.cell.id}: not compared with itself")
         if self._campaign.options.save_baseline:
@@ -38,13 +39,13 @@ class CellComparison:
         found = self._ratio(wanted, than)
         line, outcome = ratio_line(self.cell.id, wanted, than, found, factor), found.outcome(factor)
         if outcome is Outcome.REGRESSED:
-            pytest.fail(line, pytrace=False)
+            fail(line)
         if outcome is Outcome.INCONCLUSIVE:
             self._leave_open(f"{line}: {outcome.value}; {remedy(found)}")
 
     def _leave_open(self, line: str) -> None:
         if self._campaign.options.gate.strict:
-            pytest.fail(line, pytrace=False)
+            fail(line)
         pytest.skip(line)
 
     def _ratio(self, metric: Metric, than: str) -> Ratio:
@@ -52,10 +53,10 @@ class CellComparison:
         for cell in (self.cell, other):
             problem = self._campaign.problem(cell)
             if problem:
-                pytest.fail(f"{cell.id}: {problem}", pytrace=False)
+                fail(f"{cell.id}: {problem}")
         found = ratio_of(metric, self._campaign.recordings(self.cell), self._campaign.recordings(other))
         if found is None:
-            pytest.fail(f"{self.cell.id}: there is no {metric.label} here or in {other.id}", pytrace=False)
+            fail(f"{self.cell.id}: there is no {metric.label} here or in {other.id}")
         return found
 
     def _other(self, than: str) -> Cell:
@@ -64,23 +65,15 @@ class CellComparison:
         if reason:
             self._leave_open(f"{other.id}: {reason}")
         if other not in self._campaign.cells:
-            pytest.fail(
+            fail(
                 f"perf_compare: {other.id} is not measured in this run; name it with --perf-strategy or in the test's "
-                "marker, beside the other one",
-                pytrace=False,
+                "marker, beside the other one"
             )
         return other
-
-
-def _metric(name: str) -> Metric:
-    try:
-        return parse_metric(name, where="perf_compare")
-    except OptionError as error:
-        pytest.fail(str(error), pytrace=False)
 
 
 def _factor(at_least: float) -> float:
     try:
         return check_factor(at_least)
     except OptionError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise failure(str(error)) from None

@@ -16,23 +16,32 @@ from perfsuite.core.verdict import Judgement, Verdict
 from perfsuite.report.terminal import verdict_line
 
 
-def _metric(name: str) -> Metric:
+def metric_named(name: str, *, where: str = "test") -> Metric:
     """The metric of that name; a name that is none fails the test in one line."""
+    if not isinstance(name, str):
+        fail(f"{where}: {name!r} is not the name of a metric; write for example 'ttft.p50'")
     try:
-        return parse_metric(name, where="test")
+        return parse_metric(name, where=where)
     except OptionError as error:
-        _fail(str(error))
+        raise failure(str(error)) from None
 
 
 def _named(name: str) -> tuple[str, str]:
-    """The key and the label of a metric."""
-    metric = _metric(name)
+    """The key and the label of a metric or of a resource."""
+    if isinstance(name, str) and name in RESOURCES:
+        return name, RESOURCES[name].label
+    metric = metric_named(name)
     return metric.key, metric.label
 
 
-def _fail(line: str) -> NoReturn:
-    """Fail the test with this line and no traceback: it is about the numbers, not about the test's code."""
-    pytest.fail(line, pytrace=False)
+def failure(line: str) -> BaseException:
+    """What fails a test with this line and no traceback: it is about the numbers, not about the test's code."""
+    return pytest.fail.Exception(line, pytrace=False)
+
+
+def fail(line: str) -> NoReturn:
+    """Fail the test with this line."""
+    raise failure(line)
 
 
 class MeasuredCell:
@@ -49,23 +58,23 @@ class MeasuredCell:
         The test fails if there are none, or if the cell's requests broke: a number of the survivors says nothing.
         """
         if self._problem:
-            _fail(f"{self.cell.id}: {self._problem}")
+            fail(f"{self.cell.id}: {self._problem}")
         if series not in SERIES:
-            _fail(f"test: {series!r} is not a series; choose from {', '.join(SERIES)}")
+            fail(f"test: {series!r} is not a series; choose from {', '.join(SERIES)}")
         values = [value for recording in self.recordings for value in SERIES[series].values(recording)]
         if not values:
-            _fail(f"{self.cell.id}: there is no {SERIES[series].label} here")
+            fail(f"{self.cell.id}: there is no {SERIES[series].label} here")
         return summarize(values, together=max(recording.together for recording in self.recordings))
 
     def milliseconds(self, metric: str) -> float:
         """One number, by its name: 'ttft.p50', 'e2e.mean'; the test fails if there are too few samples for it."""
-        wanted = _metric(metric)
+        wanted = metric_named(metric)
         summary = self.summary(wanted.series)
         if wanted.statistic.probability is None:
             return to_ms(summary.mean)
         quantile = getattr(summary, wanted.statistic.value)
         if quantile.value is None:
-            _fail(f"{self.cell.id}: {wanted.label} needs {quantile.missing} samples more; raise --perf-samples")
+            fail(f"{self.cell.id}: {wanted.label} needs {quantile.missing} samples more; raise --perf-samples")
         return to_ms(quantile.value)
 
 
@@ -85,9 +94,11 @@ class CellGate:
         kept it from being saved fails. A metric that the run takes out of the gate ('ttft.p99=off'), or that has no
         values, is skipped.
         """
-        wanted = [(name, RESOURCES[name].label) if name in RESOURCES else _named(name) for name in metrics]
+        if not metrics:
+            fail("test: perf_judgement.require() names no metric; write for example require('ttft.p50')")
+        wanted = [_named(name) for name in metrics]
         if self._save_error:
-            _fail(self._save_error)
+            fail(self._save_error)
         if not self._saving:
             for key, label in wanted:
                 self._require(key, label)
@@ -98,12 +109,12 @@ class CellGate:
             pytest.skip(f"{self.judgement.cell.id}: {label} is not gated here or has no values")
         line = verdict_line(self.judgement.cell, verdict)
         if verdict.outcome.fails:
-            _fail(line)
+            fail(line)
         if not verdict.outcome.is_decided:
             self._leave_open(verdict, line)
 
     def _leave_open(self, verdict: Verdict, line: str) -> None:
         """Not compared is not passed: a failure in a strict run, else a skip; the report has the whole line."""
         if self._strict:
-            _fail(line)
+            fail(line)
         pytest.skip(f"{self.judgement.cell.id}: {verdict.outcome.value}: {verdict.reason}")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from _pytest.skipping import evaluate_skip_marks
 
+from perfsuite.plugin.command_line import check_needs_perf, check_root
 from perfsuite.plugin.stash import CAMPAIGN
 
 if TYPE_CHECKING:
@@ -31,8 +32,13 @@ def pytest_configure(config: pytest.Config) -> None:
         "perf(strategy, model, prompt_tokens, output_tokens, batch_size, sampling, tolerance): "
         "a performance test, run under --perf only; the arguments change the matrix for this test",
     )
-    if is_active(config) and not config.option.help:
+    if config.option.help:
+        return
+    if is_active(config):
+        check_root(config)
         _configure_campaign(config)
+    elif not hasattr(config, "workerinput"):
+        check_needs_perf(config)
 
 
 def _configure_campaign(config: pytest.Config) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from perfsuite.core.errors import OptionError
+from perfsuite.disk import explain, user_path
 from perfsuite.plugin.reader import FLAGS, Reader
 from perfsuite.report.files import SUMMARY_VARIABLE, check_writable, summary_path
 
@@ -12,13 +13,28 @@ REPORTS = ("json", "html", "openmetrics")
 
 def report_paths(reader: Reader, folder: Path) -> dict[str, Path]:
     """The file of every report that was asked for, by its flag's name; OptionError if one could not be written."""
-    named = {name: folder / Path(text).expanduser() for name in REPORTS if (text := reader.text(name))}
+    named = {name: _path(text, name, folder) for name in REPORTS if (text := reader.text(name))}
     for name, path in named.items():
         check_writable(path, FLAGS[name].option)
     if len(set(named.values())) < len(named):
         options = " and ".join(FLAGS[name].option for name in named)
         raise OptionError(f"{options}: two reports in one file; name a file for each")
     return named
+
+
+def folder_path(reader: Reader, name: str, root: Path) -> Path:
+    """The folder that a flag names, there or not; OptionError if something else is there."""
+    path = _path(reader.text(name), name, root)
+    if path.exists() and not path.is_dir():
+        raise OptionError(f"{FLAGS[name].option}: {path} is no folder; name one")
+    return path
+
+
+def _path(text: str, name: str, folder: Path) -> Path:
+    try:
+        return folder / user_path(text)
+    except OSError as error:
+        raise OptionError(f"{FLAGS[name].option}: {text[:80]!r}: {explain(error)}; name another place") from error
 
 
 def summary_trouble() -> str:

@@ -4,6 +4,7 @@ import importlib.util
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from os import PathLike
 from typing import Any
 
 import pytest
@@ -96,19 +97,25 @@ def _several(arguments: Mapping[str, Any], name: str, default: tuple[Any, ...]) 
     values = tuple(value) if isinstance(value, (list, tuple, range)) else (value,)
     if not values:
         raise OptionError(f"{MARKER}: {name} is empty")
+    if any(value in values[:place] for place, value in enumerate(values)):
+        raise OptionError(f"{MARKER}: {name} names something twice: {', '.join(map(str, values))}")
     return values
 
 
 def _reference(strategy: object) -> str:
     """A class as 'module:Class', or by its file where its module cannot be imported by name (importlib mode)."""
+    if isinstance(strategy, str):
+        return strategy
     if not isinstance(strategy, type):
-        return str(strategy)
+        raise OptionError(f"{MARKER}: strategy must be a name or a class, found {strategy!r}")
     importable = importlib.util.find_spec(strategy.__module__.partition(".")[0]) is not None
     place = strategy.__module__ if importable else inspect.getsourcefile(strategy)
     return f"{place}:{strategy.__qualname__}"
 
 
 def _model(model: object, options: Options) -> ModelSpec:
+    if not isinstance(model, (str, PathLike, ModelSpec)):
+        raise OptionError(f"{MARKER}: model must be a name or a ModelSpec, found {model!r}")
     return model if isinstance(model, ModelSpec) else replace(options.models[0], name=str(model))
 
 

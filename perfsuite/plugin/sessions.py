@@ -54,6 +54,7 @@ class Sessions:
         self._loss_notes: dict[tuple[str, object], str] = {}
         self._disturbed: set[Cell] = set()
         self._written: dict[int, Recording] = {}
+        self._are_on_disk = True
         self._rounds = rounds
         self._fleet = fleet
         self._run, kept, said = open_run(settings, argv, cells)
@@ -130,8 +131,17 @@ class Sessions:
                 self.ended(job, Outcome(end=end, notes=self._fleet.settle()))
         return session, ends
 
+    @property
+    def are_on_disk(self) -> bool:
+        """Whether a later run could go on with all of them."""
+        return self._are_on_disk
+
     def finish(self) -> None:
-        self._run.finish()
+        """Mark the run as complete; a disk that refuses that is a note, as all is measured."""
+        try:
+            self._run.finish()
+        except BaselineError as error:
+            self.note(str(error))
 
     def accept_loss(
         self, end: SessionEnd, aside: Mapping[Cell, Recording], cells: list[Cell]
@@ -243,4 +253,5 @@ class Sessions:
             if new:
                 self._run.add(new)
         except BaselineError as error:
+            self._are_on_disk = False
             self.note(f"{error}; this session is kept in memory only")

@@ -19,9 +19,10 @@ from perfsuite.core.shard import Shard
 from perfsuite.core.throughput import parse_objectives
 from perfsuite.core.units import parse_duration
 from perfsuite.core.workload import ModelSpec, SamplingParams
+from perfsuite.models.presets import folder_of
 from perfsuite.plugin.fleet_settings import FleetSettings, read_fleet
 from perfsuite.plugin.gate_settings import read_gate
-from perfsuite.plugin.paths import report_paths
+from perfsuite.plugin.paths import folder_path, report_paths
 from perfsuite.plugin.reader import FLAGS, Reader
 from perfsuite.plugin.shard_settings import read_shard
 from perfsuite.plugin.twin_settings import TwinSettings, in_arms, read_twin
@@ -31,6 +32,10 @@ PYTESTS_OWN = range(1, 6)
 """Exit statuses that pytest gives a meaning: tests failed, interrupted, its own error, usage, no tests."""
 LARGEST_EXIT = 255
 """A process has one byte for its exit status."""
+LARGEST_SEED = 2**63 - 1
+"""What generators of random numbers take everywhere."""
+MOST = 1_000_000
+"""Samples, requests, tokens or rows: more is a slip of the hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +73,13 @@ class Settings:
 def read_settings(config: pytest.Config) -> Settings:
     """Everything a run needs to know; OptionError on the first thing that cannot be used."""
     reader = Reader(config)
+    try:
+        return _read(reader, config)
+    except OptionError as error:
+        raise reader.by_source(error) from error
+
+
+def _read(reader: Reader, config: pytest.Config) -> Settings:
     strategies = resolve(_names(reader, "strategy"), where=FLAGS["strategy"].option)
     known = references()
     save_baseline = bool(config.getoption("perf_save_baseline"))
@@ -78,9 +90,9 @@ def read_settings(config: pytest.Config) -> Settings:
         references=known,
         strategies_were_named="all" not in _names(reader, "strategy"),
         root=config.rootpath,
-        baseline_dir=config.rootpath / reader.text("baseline_dir"),
+        baseline_dir=folder_path(reader, "baseline_dir", config.rootpath),
         history=reader.text("history") or None,
-        engine_dir=_engine_dir(reader, config.rootpath),
+        engine_dir=str(folder_path(reader, "engine_dir", config.rootpath)) if reader.text("engine_dir") else None,
         reports=report_paths(reader, config.invocation_params.dir),
         interleave=reader.choice("interleave", ("auto", "on", "off")),
         inconclusive_exit=_inconclusive_exit(reader),
@@ -92,11 +104,6 @@ def read_settings(config: pytest.Config) -> Settings:
         fleet=read_fleet(reader, options.models),
         shard=read_shard(reader),
     )
-
-
-def _engine_dir(reader: Reader, root: Path) -> str | None:
-    text = reader.text("engine_dir")
-    return str(root / Path(text).expanduser()) if text else None
 
 
 def _inconclusive_exit(reader: Reader) -> int:
@@ -129,11 +136,11 @@ def _options(reader: Reader, strategies: tuple[str, ...], save_baseline: bool) -
         strategies=strategies,
         models=tuple(_model(reader, name) for name in _names(reader, "model")),
         prompt_lengths=parse_lengths(reader.text("prompt_lengths"), where=where["prompt_lengths"]),
-        output_tokens=reader.number("output_tokens", int, least=1),
-        batch_size=reader.number("batch_size", int, least=1),
+        output_tokens=reader.number("output_tokens", int, least=1, most=MOST),
+        batch_size=reader.number("batch_size", int, least=1, most=MOST),
         sampling=_sampling(reader),
-        seed=reader.number("seed", int, least=0),
-        measure=_measure(reader),
+        seed=reader.number("seed", int, least=0, most=LARGEST_SEED),
+        measure=_measure(reader, save_baseline),
         gate=read_gate(reader, save_baseline=save_baseline),
         save_baseline=save_baseline,
         objectives=parse_objectives(reader.text("goodput"), where=where["goodput"]),
@@ -149,6 +156,7 @@ def _names(reader: Reader, name: str) -> tuple[str, ...]:
 
 def _model(reader: Reader, name: str) -> ModelSpec:
     try:
+        folder_of(name)
         return ModelSpec(
             name=name,
             revision=reader.text("revision") or None,
@@ -194,15 +202,18 @@ def _sampling(reader: Reader) -> SamplingParams:
         raise OptionError(text if text.startswith("--") else f"--perf-{text.replace('_', '-', 1)}") from error
 
 
-def _measure(reader: Reader) -> MeasureOptions:
-    samples = reader.number("samples", int, least=1)
+def _measure(reader: Reader, save_baseline: bool) -> MeasureOptions:
+    samples = reader.number("samples", int, least=1, most=MOST)
     text = reader.text("inject_slowdown")
+    if text and save_baseline:
+        option = FLAGS["inject_slowdown"].option
+        raise OptionError(f"{option}: not together with --save-baseline; no baseline is slowed down")
     slowdown, slow_device = parse_slowdown(text, where=FLAGS["inject_slowdown"].option) if text else (0.0, False)
     silence_ns, phases = parse_timeouts(reader.text("timeout"), where=FLAGS["timeout"].option)
     return MeasureOptions(
         samples=samples,
-        decode_samples=reader.whole_or_none("decode_samples") or max(10, samples // 32),
-        warmup=reader.number("warmup", int, least=0),
+        decode_samples=reader.whole_or_none("decode_samples", most=MOST) or max(10, samples // 32),
+        warmup=reader.number("warmup", int, least=0, most=MOST),
         injected_slowdown=slowdown,
         slow_device=slow_device,
         silence_ns=silence_ns,

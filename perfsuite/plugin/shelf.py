@@ -104,17 +104,18 @@ class Shelf:
         arms = {cell_id.rpartition("/")[0] for cell_id in asked}
         return tuple(sorted(cell_id for cell_id in stored - asked if cell_id.rpartition("/")[0] in arms))
 
-    def save(self, recordings: Recordings, commit: str, *, append: bool = False) -> None:
+    def save(self, recordings: Recordings, commit: str, *, append: bool = False, on_disk: bool = True) -> None:
         """Store every cell whose recordings may be believed; `errors` says why for the others.
 
-        With `append` they join the sessions that are stored; the modes are chosen anew from all of them.
+        With `append` they join the sessions that are stored; the modes are chosen anew from all of them. `on_disk` says
+        whether the run keeps the sessions, so that what could not be saved can be saved from them.
         """
         for cell, own in recordings.items():
             reasons = [reason for recording in own for reason in unsavable(recording)]
             if reasons:
                 self.errors[cell] = f"{cell.id}: not saved: {reasons[0]}"
             elif own:
-                self._save_one(cell, own, commit, append=append)
+                self._save_one(cell, own, commit, append=append, on_disk=on_disk)
 
     def add_noise(self, recordings: Recordings) -> None:
         """Let the sessions of later runs that passed tell of the noise; the level and the modes stay.
@@ -132,7 +133,9 @@ class Shelf:
                     continue
                 self.updated.append(cell)
 
-    def _save_one(self, cell: Cell, recordings: tuple[Recording, ...], commit: str, *, append: bool) -> None:
+    def _save_one(
+        self, cell: Cell, recordings: tuple[Recording, ...], commit: str, *, append: bool, on_disk: bool
+    ) -> None:
         old = self._found.get(cell)
         try:
             if append and isinstance(old, BaselineError):
@@ -141,8 +144,9 @@ class Shelf:
             new = _joined(earlier, cell, recordings, commit)
             self._store.save(new)
         except BaselineError as error:
-            again = "--save-baseline --perf-resume" + (" --perf-baseline-append" if append else "")
-            self.errors[cell] = f"{error}; the sessions are kept: mend it and use {again}"
+            again = f"--save-baseline{' --perf-resume' if on_disk else ''}{' --perf-baseline-append' if append else ''}"
+            kept = "the sessions are kept" if on_disk else "the sessions could not be kept either"
+            self.errors[cell] = f"{error}; {kept}: mend it and use {again}"
             return
         self.saved.append(Saved(old=old if isinstance(old, Baseline) else None, new=new))
 

@@ -122,6 +122,9 @@ def _arm(words: list[str], strategies: tuple[str, ...], where: str) -> ArmOption
     if not names and len(strategies) != 1:
         raise OptionError(f"{where}: {' '.join(words)!r} names no strategy, and --perf-strategy names several")
     (strategy,) = resolve(names, where=where) if names and names[0] != "all" else (strategies[0],)
+    keys = [word.partition("=")[0] for word in words if "=" in word]
+    if len(set(keys)) != len(keys):
+        raise OptionError(f"{where}: {' '.join(words)!r} gives something twice in one arm; arms are parted by a comma")
     pairs = dict(word.split("=", 1) for word in words if "=" in word)
     variables = {name: value for name, value in pairs.items() if name.isupper()}
     changes = {name.replace("-", "_"): value for name, value in pairs.items() if name not in variables}

@@ -10,14 +10,19 @@ GAP = "  "
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a report and how it wants to look; whoever prints it knows colour codes."""
+    """One line of a report and how it wants to look; whoever prints it knows colour codes.
+
+    What engines say of themselves is in some of them: a line break in it becomes a blank.
+    """
 
     text: str
     style: str = "plain"
 
     def __post_init__(self) -> None:
-        if self.style not in STYLES or "\n" in self.text:
-            raise ValueError(f"not one line in one of {', '.join(STYLES)}: {self!r}")
+        if self.style not in STYLES:
+            raise ValueError(f"not a line in one of {', '.join(STYLES)}: {self!r}")
+        if len(self.text.splitlines()) > 1:
+            object.__setattr__(self, "text", " ".join(line.strip() for line in self.text.splitlines()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

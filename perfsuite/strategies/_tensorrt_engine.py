@@ -2,20 +2,19 @@
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 from perfsuite.core.errors import ModelLoadError, OptionError
 from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
 from perfsuite.models.handover import Handover
-from perfsuite.models.presets import check_positions
+from perfsuite.models.presets import check_positions, folder_of
 
 MIGRATION = "https://nvidia.github.io/TensorRT-LLM/legacy/tensorrt-backend-removal.html"
 
 
 def is_built_engine(name: str) -> bool:
     """Whether a model's name is a folder of what trtllm-build or `LLM.save` wrote."""
-    return any(Path(name).expanduser().glob("rank*.engine"))
+    return any(folder_of(name).glob("rank*.engine"))
 
 
 def require_engine_backend(name: str, version: str) -> Any:
@@ -32,7 +31,7 @@ def require_engine_backend(name: str, version: str) -> Any:
 
 def built_engine(model: ModelSpec, workloads: tuple[Workload, ...]) -> Handover:
     """What an engine's config.json says; OptionError for a longer workload or another number of GPUs than it has."""
-    folder = Path(model.name).expanduser()
+    folder = folder_of(model.name)
     try:
         said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         network, limits = said["pretrained_config"], said["build_config"]

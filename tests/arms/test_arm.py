@@ -42,6 +42,19 @@ def test_the_import_path_inside_the_repository_is_that_of_the_checkout(repositor
     assert not folder.exists()
 
 
+def test_a_folder_that_holds_none_of_the_code_is_refused(repository: Repository, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    (empty / "src").mkdir(parents=True)
+    (empty / "src" / "other.py").touch()
+    with pytest.raises(OptionError) as refused, ready(str(empty), repository):
+        pass
+    told = f"--perf-against: '{empty}' holds none of the code that is imported from {repository.folder} (model)"
+    assert str(refused.value) == f"{told}; name a folder that is laid out like it"
+    (empty / "src" / "model.py").touch()
+    with ready(str(empty), repository) as arm:
+        assert arm.import_path[1] == str(empty / "src")
+
+
 def test_a_worker_of_the_arm_has_the_running_perfsuite_and_the_old_code(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""No password of a URL is left in what may be printed."""
+"""No password or token of a URL is left in what may be printed."""
 
 import pytest
 
@@ -14,6 +14,10 @@ from perfsuite.core.secret import masked
         ("postgresql://db/perf?user=ci&password=geheim&x=1", "postgresql://db/perf?user=ci&password=***&x=1"),
         ("postgresql://db/perf?sslpassword=geheim", "postgresql://db/perf?sslpassword=***"),
         ("postgresql://ci@db:5432/perf", "postgresql://ci@db:5432/perf"),
+        ("a @ git+https://ghp_geheim@host/a/b@main", "a @ git+https://***@host/a/b@main"),
+        ("a @ git+https://ci:geheim@host/a/b", "a @ git+https://ci:***@host/a/b"),
+        ("a @ git+ssh://git@host/a/b", "a @ git+ssh://git@host/a/b"),
+        ("https://host/models@main", "https://host/models@main"),
         ("sqlite:////var/perf.db", "sqlite:////var/perf.db"),
         ("history.db", "history.db"),
     ],

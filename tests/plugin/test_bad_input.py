@@ -77,6 +77,9 @@ def test_a_prompt_longer_than_the_models_positions_is_refused_at_collection(run:
         ("output_tokens=2.5", "output_tokens: 2.5 is not allowed; it must be a whole number, 1 or above"),
         ("tolerance='fast'", "@pytest.mark.perf: 'fast' has no '='"),
         ("sampling='greedy'", "@pytest.mark.perf: sampling must be a SamplingParams, found 'greedy'"),
+        ("model=None", "@pytest.mark.perf: model must be a name or a ModelSpec, found None"),
+        ("strategy=5", "@pytest.mark.perf: strategy must be a name or a class, found 5"),
+        ("prompt_tokens=[64, 64]", "@pytest.mark.perf: prompt_tokens names something twice: 64, 64"),
     ],
 )
 def test_a_marker_that_cannot_be_used_is_one_line(
@@ -94,6 +97,25 @@ def test_a_metric_that_does_not_exist_fails_the_test_in_one_line(run: Run, proje
     result = run("--perf")
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(["test: 'ttft.p42' is not a metric*"])
+
+
+def test_a_test_that_requires_nothing_or_no_name_fails_in_one_line(run: Run, project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_speed="""
+        def test_one(perf_judgement): perf_judgement.require()
+        def test_two(perf_judgement): perf_judgement.require(5)
+        def test_three(perf_compare): perf_compare.require("p50", than="fake", at_least=1.1)
+        """
+    )
+    result = run("--perf", "--perf-prompt-lengths=10")
+    result.assert_outcomes(failed=3)
+    for words in (
+        "names no metric; write",
+        "test: 5 is not the name of a metric",
+        "perf_compare: 'p50' is not a metric",
+    ):
+        assert sum(words in line and "FAILED" not in line for line in result.outlines) == 1
+    assert "During handling" not in str(result.stdout)
 
 
 def test_an_unknown_model_is_one_line(run: Run) -> None:
@@ -187,21 +209,22 @@ def test_a_full_disk_while_saving_keeps_the_old_baseline_and_the_sessions(run: R
     assert "session 1" not in str(resumed.stdout)
 
 
-def test_a_session_that_cannot_be_written_is_kept_in_memory(run: Run, project: pytest.Pytester) -> None:
+def test_a_disk_that_is_full_after_measuring_changes_no_verdict(run: Run, project: pytest.Pytester) -> None:
     project.makeconftest(
         """
         import errno
         from perfsuite import runs
         from perfsuite.core.errors import BaselineError
 
-        def full(self, recordings):
+        def full(self, recordings=None):
             raise BaselineError("the run cannot be written (No space left on device)")
 
-        runs.Run.add = full
+        runs.Run.add = runs.Run.finish = full
         """
     )
     result = run("--perf")
     result.stdout.fnmatch_lines(["perfsuite: 12 gates: 12 no baseline", "*this session is kept in memory only"])
+    result.assert_outcomes(skipped=8)
 
 
 def test_a_killed_worker_costs_its_own_cell_only(run: Run) -> None:
@@ -212,9 +235,9 @@ def test_a_killed_worker_costs_its_own_cell_only(run: Run) -> None:
 
 
 def test_a_value_that_cannot_be_stored_costs_its_own_strategy_only(run: Run) -> None:
-    result = run("--perf", "--perf-strategy=fake,tests.scripted:TimesByHalves", "-rs", "--perf-samples=4")
+    result = run("--perf", "--perf-strategy=fake,tests.scripted:NumbersPhases", "-rs", "--perf-samples=4")
     result.assert_outcomes(failed=8, skipped=8)
-    result.stdout.fnmatch_lines(["*TimesByHalves/tiny/p20-o4*invalid*the strategy gave what cannot be stored*5.5*"])
+    result.stdout.fnmatch_lines(["*NumbersPhases/tiny/p20-o4*invalid*the strategy gave what cannot be stored*5*"])
     result.stdout.fnmatch_lines(["*fake/tiny/p20-o4: no baseline*"])
 
 

@@ -1,7 +1,10 @@
 """The whole path on a real model: weights, tokens, processes, baseline, verdict."""
 
+import importlib.metadata
+import importlib.util
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,10 +33,13 @@ def test_the_embedded_model_is_measured_saved_and_judged(run: Run, project: pyte
 def test_quantized_weights_are_shown_with_their_size_and_have_a_baseline_of_their_own(
     run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torchao = pytest.importorskip("torchao")
-    monkeypatch.setenv("PYTHONPATH", str(Path(torchao.__file__).parents[1]), prepend=os.pathsep)
+    # not imported here: what is imported beside pytester is taken out of sys.modules again, and torch allows no second
+    found = importlib.util.find_spec("torchao")
+    if found is None or found.origin is None:
+        pytest.skip("needs the extra quantization")
+    monkeypatch.setenv("PYTHONPATH", str(Path(found.origin).parents[1]), prepend=os.pathsep)
     result = run("--save-baseline", "--perf-sessions=1", "--perf-quantization=int8", *QUICK)
-    weights = f"quantization: int8 weight-only (torchao {torchao.__version__})"
+    weights = f"quantization: int8 weight-only (torchao {importlib.metadata.version('torchao')})"
     result.stdout.fnmatch_lines(
         [
             "eager, tiny (float32, int8) on *",
@@ -53,7 +59,15 @@ def test_a_strategy_that_cannot_quantize_says_so_in_one_line(run: Run) -> None:
     assert "Traceback" not in str(result.stdout)
 
 
-def test_a_local_folder_is_read_with_its_own_weights(run: Run, project: pytest.Pytester) -> None:
-    load(ModelSpec(name="tiny", device="cpu")).model.save_pretrained(project.path / "mine")
+@pytest.fixture(scope="module")
+def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model's folder, written before there is a pytester."""
+    folder = tmp_path_factory.mktemp("models") / "mine"
+    load(ModelSpec(name="tiny", device="cpu")).model.save_pretrained(folder)
+    return folder
+
+
+def test_a_local_folder_is_read_with_its_own_weights(saved_model: Path, run: Run, project: pytest.Pytester) -> None:
+    shutil.copytree(saved_model, project.path / "mine")
     result = run("--perf", "--perf-model=./mine", *QUICK)
     result.stdout.fnmatch_lines(["eager, *mine (float32) on *"])

@@ -77,6 +77,18 @@ def test_appended_sessions_stand_behind_the_stored_ones_in_new_numbers(tmp_path:
     assert [recording.session for recording in recordings] == list(range(7))
 
 
+def test_what_cannot_be_saved_says_whether_the_sessions_are_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "baselines"
+    folder.write_text("a file")
+    for on_disk, words in (
+        (True, "the sessions are kept: mend it and use --save-baseline --perf-resume"),
+        (False, "the sessions could not be kept either: mend it and use --save-baseline"),
+    ):
+        shelf = Shelf(folder)
+        shelf.save({CELL: on_hosts(FACTORS)}, "abc1234", on_disk=on_disk)
+        assert shelf.errors[CELL].endswith(words)
+
+
 def test_modes_are_chosen_anew_from_all_sessions(tmp_path: Path) -> None:
     """Two sessions choose no canary; with three more there is one."""
     save(tmp_path, on_hosts(FACTORS[:2]))

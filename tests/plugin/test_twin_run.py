@@ -201,7 +201,7 @@ def test_a_strategy_that_the_old_revision_lacks_is_one_line(project: TwinProject
     project.commit("new", model())
     result = project.run("--perf-against=good")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "strategy file 'model.py' does not exist" in said(result)
+    assert "strategy 'model.py:" in said(result)
 
 
 def test_ctrl_c_leaves_neither_worktree_nor_process(project: TwinProject, pytester: pytest.Pytester) -> None:
