@@ -11,7 +11,6 @@ from perfsuite.core.errors import OptionError
 from perfsuite.core.gate import LEAST_BASELINE_SESSIONS
 from perfsuite.core.matrix import Cell
 from perfsuite.core.options import Options
-from perfsuite.core.ratio import COMPARED_SESSIONS
 from perfsuite.core.recording import Recording
 from perfsuite.core.selftest import SelfTest
 from perfsuite.core.shard import Portion
@@ -19,7 +18,6 @@ from perfsuite.core.validity import problems
 from perfsuite.core.verdict import Outcome, Verdict
 from perfsuite.core.workload import Workload
 from perfsuite.measure.environment import commit_of
-from perfsuite.measure.schedule import undecided
 from perfsuite.plugin.bench import Bench
 from perfsuite.plugin.budget import Budget
 from perfsuite.plugin.chronicle import chronicle_of
@@ -29,11 +27,12 @@ from perfsuite.plugin.progress import ProgressDisplay
 from perfsuite.plugin.rounds import OFF, Rounds
 from perfsuite.plugin.selection import Arm, Ask, check_distinct
 from perfsuite.plugin.selftest import gated_of, prove
-from perfsuite.plugin.sessions import Sessions, one_each
+from perfsuite.plugin.sessions import Sessions
 from perfsuite.plugin.settings import Settings
 from perfsuite.plugin.shelf import Shelf
 from perfsuite.plugin.twin import Twin, doubts
 from perfsuite.plugin.twin_run import comparison, headline, unjudged
+from perfsuite.plugin.wants import Wants
 from perfsuite.report.annotations import Place
 
 
@@ -211,53 +210,21 @@ class Campaign:
 
     def _measure_to_the_end(self, sessions: Sessions, fleet: Fleet) -> None:
         budget = Budget(self.options.gate.budget_ns)
+        wants = Wants(options=self.options, bench=self.bench, compared=self._compared)
         fresh = [cell for cell in sessions.cells if not sessions.count(cell)]
         sessions.measure(fresh)
         self._load_baselines()
-        sessions.heed(budget.end_first_pass(fleet.trials_ns, is_endless=not fresh or self._is_endless))
-        while more := self._wanting(sessions):
+        sessions.heed(budget.end_first_pass(fleet.trials_ns, is_endless=not fresh or wants.is_endless(sessions)))
+        while more := wants.cells(sessions):
             if budget.is_over(fleet.trials_ns):
                 self._notes.append(budget.told(len(more), "session"))
                 break
-            self._measure_more(sessions, more)
+            wants.measure_more(sessions, more)
         if self.options.save_baseline:
             commit = commit_of(self.settings.root)
             self.shelf.save(self._by_cell(), commit, append=self.settings.append, on_disk=sessions.are_on_disk)
         elif self.settings.update_noise:
             self.shelf.add_noise({cell: own for cell, own in self._by_cell().items() if self.bench.has_passed(cell)})
-
-    def _measure_more(self, sessions: Sessions, cells: Iterable[Cell]) -> None:
-        """One more session of each; of a baseline all that it lacks, where several can be made at once."""
-        self.bench.forget()
-        sessions.measure(cells, self._lacking if self.options.save_baseline and sessions.at_once > 1 else one_each)
-
-    def _lacking(self, cell: Cell) -> int:
-        return max(1, self.options.gate.baseline_sessions - len(self.recordings(cell)))
-
-    @property
-    def _is_endless(self) -> bool:
-        """Saving a baseline takes the sessions it takes.
-
-        So does a comparison of strategies, unless there are baselines to judge by as well.
-        """
-        return self.options.save_baseline or (self._is_comparing and not self.shelf.usable)
-
-    @property
-    def _is_comparing(self) -> bool:
-        sessions = self._sessions
-        return bool(self._compared) or (sessions is not None and any(map(sessions.took_turns, sessions.cells)))
-
-    def _wanting(self, sessions: Sessions) -> tuple[Cell, ...]:
-        """The cells that need one more session: all until a baseline is full, else the undecided ones."""
-        if self.options.save_baseline:
-            wanted = self.options.gate.baseline_sessions
-            return tuple(cell for cell in sessions.cells if sessions.count(cell) < wanted and sessions.is_open(cell))
-        done = {cell.id: sessions.count(cell) for cell in sessions.cells}
-        cells = undecided(self.bench.judgements(), done, limit=self.options.gate.sessions)
-        enough = min(COMPARED_SESSIONS, self.options.gate.sessions)
-        compared = [cell for cell in sessions.cells if cell in self._compared or sessions.repeats_turns(cell)]
-        few = [cell for cell in compared if sessions.count(cell) < enough]
-        return tuple(cell for cell in dict.fromkeys((*cells, *few)) if sessions.is_open(cell))
 
     def _by_cell(self) -> dict[Cell, tuple[Recording, ...]]:
         return {cell: self.recordings(cell) for cell in self.cells}
