@@ -175,11 +175,13 @@ def _load(path: Path) -> Baseline | None:
 
 def _parse(text: str, path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(text)
+        data = jsontext.loads(text)
     except json.JSONDecodeError as error:
         finding = "the file ends too early" if _is_truncated(error) else f"not JSON: {error.msg}"
         place = f"line {error.lineno}, column {error.colno}"
         raise BaselineError(f"{path}: {finding} ({place}); {RESTORE}") from error
+    except ValueError as error:
+        raise BaselineError(f"{path}: no JSON that can be read: {error}; {RESTORE}") from error
     if not isinstance(data, dict) or "schema" not in data:
         raise BaselineError(f"{path}: not a perfsuite baseline, it has no 'schema'; {RESTORE}")
     return data
