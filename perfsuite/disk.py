@@ -9,18 +9,22 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+ESCAPED = "backslashreplace"
+"""What becomes of text that no file can hold, such as a half of a surrogate pair: '\\udc80'."""
+
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Put `content` at `path` in one step, folders included; after an OSError whatever was there is untouched.
 
-    A symbolic link stays one: what it points to is written.
+    A symbolic link stays one: what it points to is written. Text is written as UTF-8, half a character pair in it
+    escaped.
     """
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(content.encode(errors=ESCAPED) if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

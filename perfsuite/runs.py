@@ -4,7 +4,6 @@ A run's folder holds `run.json` (what was asked for), one `session-<number>.json
 `pair-<number>.json` per twin session, and `finished` once the run did. It judges nothing and prints nothing.
 """
 
-import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from itertools import count
 from pathlib import Path
 
 from perfsuite.core import jsontext
-from perfsuite.core.codec import CodecError, decode, encode
+from perfsuite.core.codec import decode, encode
 from perfsuite.core.entry import RunEntry
-from perfsuite.core.errors import BaselineError, PerfsuiteError
+from perfsuite.core.errors import BaselineError, OptionError, PerfsuiteError
 from perfsuite.core.recording import Recording
 from perfsuite.disk import explain, write_whole
 from perfsuite.measure.clock import utc_now
@@ -141,20 +140,31 @@ def latest_unfinished(root: Path, digest: str) -> Run | None:
 
 
 def keep_entry(root: Path, entry: RunEntry) -> Path:
-    """The file in which what a history was to hold of a run now lies, until it is imported."""
+    """The file in which what a history was to hold of a run now lies, until it is imported.
+
+    BaselineError if the disk refuses, or for a number that JSON does not have.
+    """
     path = _parent(root).parent / "history" / f"{entry.id}.json"
     _write(path.parent.parent / ".gitignore", "*\n")
-    _write(path, jsontext.dumps(encode(entry)))
+    try:
+        text = jsontext.dumps(encode(entry))
+    except ValueError as error:
+        raise BaselineError(f"{path}: the run cannot be written: {error}") from error
+    _write(path, text)
     return path
 
 
 def load_entry(path: Path) -> RunEntry:
-    """What `keep_entry` kept; BaselineError with the key and the layout if it is something else."""
+    """What `keep_entry` kept; OptionError if there is no such file, BaselineError with the key and the layout if it is
+    something else.
+    """
     try:
-        return decode(RunEntry, json.loads(path.read_text(encoding="utf-8")), where="run")
+        return decode(RunEntry, jsontext.loads(path.read_text(encoding="utf-8")), where="run")
     except OSError as error:
-        raise BaselineError(f"{path}: cannot be read ({explain(error)})") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, CodecError) as error:
+        raise OptionError(
+            f"{path}: cannot be read ({explain(error)}); name what the run kept for its history"
+        ) from error
+    except ValueError as error:
         raise BaselineError(f"{path}: not what a run kept for its history: {error}") from error
 
 
@@ -198,17 +208,17 @@ def _number(path: Path) -> int:
 
 def _load_plan(folder: Path) -> Plan | None:
     try:
-        return decode(Plan, json.loads((folder / "run.json").read_text(encoding="utf-8")), where="run")
+        return decode(Plan, jsontext.loads((folder / "run.json").read_text(encoding="utf-8")), where="run")
     except (OSError, ValueError):  # without its plan a folder is no run: nothing can be resumed from it
         return None
 
 
 def _load_session(path: Path) -> Session | str:
     try:
-        return decode(Session, json.loads(path.read_text(encoding="utf-8")), where="session")
+        return decode(Session, jsontext.loads(path.read_text(encoding="utf-8")), where="session")
     except OSError as error:
         return f"{path}: this session is left out and measured again ({explain(error)})"
-    except (json.JSONDecodeError, UnicodeDecodeError, CodecError, PerfsuiteError) as error:
+    except (ValueError, PerfsuiteError) as error:
         return f"{path}: this session is left out and measured again ({error})"
 
 

@@ -7,7 +7,6 @@ with. Which baseline may judge which recording is not decided here.
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from perfsuite.core.errors import BaselineError, PerfsuiteError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Environment
 from perfsuite.disk import explain, try_writing, write_whole
+from perfsuite.listing import KEYS, baseline_files, cell_id, foreign_files, is_hidden
 
 WITHOUT_CANARIES, WITHOUT_ROOFLINES, WITHOUT_MONITOR, WITHOUT_REQUESTS = 1, 2, 3, 4
 READABLE = (WITHOUT_CANARIES, WITHOUT_ROOFLINES, WITHOUT_MONITOR, WITHOUT_REQUESTS, SCHEMA)
@@ -103,7 +103,7 @@ class BaselineStore:
 
     def cells(self, folder: str) -> tuple[str, ...]:
         """Ids of the cells stored in a folder, sorted: 'eager/tiny/p100-o32'."""
-        return tuple(sorted(_cell_id(path) for path in (self.directory / folder).glob("*/*/*.json")))
+        return tuple(sorted(map(cell_id, self.files(folder))))
 
     def devices(self) -> tuple[str, ...]:
         """Names of the folders that hold baselines, sorted: 'nvidia-h100-80gb-hbm3'."""
@@ -116,9 +116,13 @@ class BaselineStore:
 
     def files(self, device: str, cell_ids: Collection[str] | None = None) -> tuple[Path, ...]:
         """The files of a device (a folder's name), of all cells or of these, in the order of their ids."""
-        paths = (self.directory / device).glob("*/*/*.json")
-        chosen = (path for path in paths if cell_ids is None or _cell_id(path) in cell_ids)
-        return tuple(sorted(chosen, key=_reading_order))
+        found = baseline_files(self.directory / device)
+        return tuple(path for path in found if cell_ids is None or cell_id(path) in cell_ids)
+
+    def foreign(self, device: str | None = None) -> tuple[Path, ...]:
+        """Files that lie where baselines would, in all folders or in one, and plainly are none."""
+        folders = self._subfolders() if device is None else [self.directory / device]
+        return tuple(path for folder in folders for path in foreign_files(folder))
 
     def check_writable(self, cells: Iterable[Cell] = ()) -> None:
         """BaselineError, before anything is measured, if the baselines of these cells could not be saved here."""
@@ -139,7 +143,7 @@ class BaselineStore:
         return [each.name for each in self._subfolders() if each.name.split("_")[0] == environment.slug]
 
     def _subfolders(self) -> list[Path]:
-        return sorted(path for path in self.directory.glob("*") if path.is_dir())
+        return sorted(path for path in self.directory.glob("*") if path.is_dir() and not is_hidden(path.name))
 
     def _file(self, device: str, cell: Cell) -> Path:
         return self.directory / device / cell.model.slug / cell.strategy_slug / f"{cell.workload.slug}.json"
@@ -175,11 +179,13 @@ def _load(path: Path) -> Baseline | None:
 
 def _parse(text: str, path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(text)
+        data = jsontext.loads(text)
     except json.JSONDecodeError as error:
         finding = "the file ends too early" if _is_truncated(error) else f"not JSON: {error.msg}"
         place = f"line {error.lineno}, column {error.colno}"
         raise BaselineError(f"{path}: {finding} ({place}); {RESTORE}") from error
+    except ValueError as error:
+        raise BaselineError(f"{path}: no JSON that can be read: {error}; {RESTORE}") from error
     if not isinstance(data, dict) or "schema" not in data:
         raise BaselineError(f"{path}: not a perfsuite baseline, it has no 'schema'; {RESTORE}")
     return data
@@ -196,7 +202,7 @@ def _baseline(data: dict[str, Any], path: Path) -> Baseline:
             f"{path}: schema {data['schema']!r}; this perfsuite reads {', '.join(older)} and {today}; "
             "upgrade perfsuite, or record again with: pytest --save-baseline"
         )
-    if set(data) != {"schema", "digest", "baseline"}:
+    if set(data) != KEYS:
         raise BaselineError(f"{path}: it must hold 'schema', 'digest' and 'baseline' and nothing else; {RESTORE}")
     try:
         body = _in_todays_layout(data["baseline"], data["schema"])
@@ -231,14 +237,3 @@ def _device_name(path: Path, folder: str) -> str:
     except BaselineError:  # it is only named here; whoever compares with it gets the error
         return folder
     return baseline.environment.device if baseline else folder
-
-
-def _cell_id(path: Path) -> str:
-    model, strategy = path.parts[-3:-1]
-    return f"{strategy}/{model}/{path.name.removesuffix('.json')}"
-
-
-def _reading_order(path: Path) -> list[tuple[int, str]]:
-    """Numbers in a path by their size."""
-    parts = re.split(r"(\d+)", str(path))
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

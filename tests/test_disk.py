@@ -18,3 +18,8 @@ def test_what_a_link_points_to_is_written_and_the_link_stays(tmp_path: Path) -> 
     write_whole(link, "after")
     assert link.is_symlink()
     assert (tmp_path / "target").read_text() == "after"
+
+
+def test_text_that_no_file_can_hold_is_written_escaped(tmp_path: Path) -> None:
+    write_whole(tmp_path / "report", "caf\xe9 \udc80")
+    assert (tmp_path / "report").read_bytes() == b"caf\xc3\xa9 \\udc80"

@@ -101,7 +101,7 @@ def test_without_any_run_there_is_nothing_to_resume(tmp_path: Path) -> None:
     assert runs.latest_unfinished(tmp_path, "d1") is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"digest": "d1"}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"digest": "d1"}', "[" * 100_000, '{"schema": ' + "3" * 5000 + "}"])
 def test_a_folder_without_a_readable_plan_is_not_resumed(tmp_path: Path, text: str) -> None:
     run = runs.start(tmp_path, "d1", ARGV)
     (run.folder / "run.json").write_text(text)
@@ -112,6 +112,8 @@ def test_a_folder_without_a_readable_plan_is_not_resumed(tmp_path: Path, text: s
     ("text", "finding"),
     [
         ("{", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"schema": ' + "3" * 5000 + "}", "it holds a number of thousands of digits"),
         ("{}", "session: lacks recordings, schema"),
         ('{"recordings": [], "schema": 9}', "session: schema 9; this perfsuite reads 3"),
     ],

@@ -20,7 +20,7 @@ from perfsuite.core.matrix import Cell
 from perfsuite.core.metrics import parse_metric
 from perfsuite.core.reading import Monitoring
 from perfsuite.core.recording import Environment
-from perfsuite.store import BaselineStore
+from perfsuite.store import RESTORE, BaselineStore
 from tests.builders import (
     H100,
     make_baseline,
@@ -203,6 +203,37 @@ def test_a_truncated_file_is_refused_as_ending_too_early(store: BaselineStore, k
     path = store.save(make_baseline())
     path.write_text(path.read_text()[:kept])
     assert refusal(store).startswith("the file ends too early (line ")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ('{"schema": ' + "5" * 5000 + "}", "it holds a number of thousands of digits"),
+    ],
+)
+def test_json_that_nobody_could_work_on_is_refused(store: BaselineStore, text: str, found: str) -> None:
+    store.save(make_baseline()).write_text(text)
+    assert refusal(store) == f"no JSON that can be read: {found}; {RESTORE}"
+
+
+def test_what_others_put_at_a_baselines_place_is_not_listed_and_can_be_named(store: BaselineStore) -> None:
+    own = store.save(make_baseline())
+    foreign = store.directory / "docs" / "a" / "b" / "other.json"
+    for path in (foreign, store.directory / ".git" / "a" / "b" / "c.json", own.parent / ".hidden.json"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('{"name": "other"}')
+    assert store.devices() == (make_environment().key,)
+    assert store.files(make_environment().key) == (own,)
+    assert store.foreign() == (foreign,)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"schema": 5', "<<<<<<< HEAD", '{\n "digest": "a"}'])
+def test_a_damaged_baseline_stays_listed(store: BaselineStore, text: str) -> None:
+    path = store.save(make_baseline())
+    path.write_text(text)
+    assert store.files(make_environment().key) == (path,)
+    assert store.foreign() == ()
 
 
 def test_a_foreign_schema_is_refused_with_both_numbers(store: BaselineStore) -> None:

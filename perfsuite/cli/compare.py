@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from perfsuite.cli.measuring import offered
 from perfsuite.cli.parser import REGRESSED, UNDECIDED
-from perfsuite.cli.sources import Files, Source, commands_of, source_at
+from perfsuite.cli.sources import Files, Source, commands_of, foreign_lines, source_at
 from perfsuite.cli.terminal import write
 from perfsuite.core.baseline import Baseline
 from perfsuite.core.circumstances import circumstances
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     write(verdicts(judgements, commands))
     whole = {cell: baseline for cell, baseline in stored.items() if isinstance(baseline, Baseline)}
     write(circumstance_lines(circumstances(judgements, whole, measured)))
-    write(_left_out(before, measured))
+    write([*_left_out(before, measured), *foreign_lines(before, after)])
     return exit_code(judgements)
 
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from perfsuite import runs
+from perfsuite.core import jsontext
 from perfsuite.core.baseline import Baseline
 from perfsuite.core.codec import CodecError, decode
 from perfsuite.core.errors import BaselineError, OptionError, PerfsuiteError
@@ -60,7 +61,7 @@ def read_document(path: Path) -> Document:
 def parsed(path: Path) -> Mapping[str, Any]:
     """The object that a file of JSON holds; OptionError if it is none, BaselineError if it is broken."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = jsontext.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise OptionError(f"{path}: cannot be read ({explain(error)})") from error
     except UnicodeDecodeError as error:
@@ -68,7 +69,7 @@ def parsed(path: Path) -> Mapping[str, Any]:
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise BaselineError(f"{path}: broken, not JSON: {error.msg} ({place})") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists in lists in lists
+    except ValueError as error:
         raise BaselineError(f"{path}: broken, no JSON that can be read: {error}") from error
     if not isinstance(data, dict):
         raise OptionError(f"{path}: not a file of perfsuite; name {KINDS}")

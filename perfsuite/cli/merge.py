@@ -70,19 +70,20 @@ def add_to(commands: "Commands") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0 nothing is wrong, 1 a regression, 3 no regression, but not everything was measured or could be decided."""
-    for path, option in ((arguments.output, OUTPUT), (arguments.html, PAGE)):
+    named = {OUTPUT: arguments.output, PAGE: arguments.html}
+    places = {option: path for option, path in named.items() if path is not None}
+    for option, path in places.items():
         _check_place(path, option, arguments.results)
+    files.check_distinct(places)
     merged = merge(read_shards(arguments.results))
     files.write(arguments.output, jsontext.dumps(document(merged)), OUTPUT)
-    write(_told(merged))
-    write([Line(f"report written to {arguments.output}"), *_written_for_people(merged, arguments.html)])
+    written = [Line(f"report written to {arguments.output}"), *_written_for_people(merged, arguments.html)]
+    write([*_told(merged), *written])
     return _code(merged)
 
 
-def _check_place(path: Path | None, option: str, results: Sequence[Path]) -> None:
+def _check_place(path: Path, option: str, results: Sequence[Path]) -> None:
     """OptionError, before anything is read, if nothing can be written there or a result would be lost by it."""
-    if path is None:
-        return
     files.check_writable(path, option)
     if path.exists() and any(result.exists() and result.samefile(path) for result in results):
         raise OptionError(f"{option}: {path} is one of the results; name another file")

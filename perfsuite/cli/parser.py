@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["Parser"]
 
-REGRESSED, UNUSABLE, BROKEN, INTERRUPTED = 1, 2, 3, 130
+REGRESSED, UNUSABLE, BROKEN, INTERRUPTED, UNREAD = 1, 2, 3, 130, 141
+"""The last two are what a shell says of a process that ctrl-C, or a closed pipe, has ended."""
 UNDECIDED = BROKEN
 """A file that cannot be believed decides as little as samples that are too few."""
 

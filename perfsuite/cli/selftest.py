@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfsuite.cli.parser import UNUSABLE, count
-from perfsuite.cli.sources import device_of
+from perfsuite.cli.sources import Stored, device_of, foreign_lines
 from perfsuite.cli.terminal import complain, write
 from perfsuite.core.baseline import Baseline
 from perfsuite.core.errors import OptionError
@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         sizes = (0.0, slowdown or default_slowdown(gated))
         found = replace(found, trials=tuple(try_gate(gated, _ways(gates, stored), slowdown=size) for size in sizes))
     write(selftest(found))
+    write(foreign_lines(Stored(store=BaselineStore(arguments.baseline_dir), device=arguments.device)))
     return _exit_code(found)
 
 

@@ -141,7 +141,7 @@ def _gates(data: Any, where: str) -> Gates:
             tolerances=dict(sorted(metrics.items(), key=lambda item: item[0].rank)),
             resources={name: float(value) for name, value in resources.items()},
         )
-    except (AttributeError, TypeError, ValueError, OptionError) as error:
+    except (AttributeError, OverflowError, TypeError, ValueError, OptionError) as error:
         raise BaselineError(f"{where}: no tolerances ({error})") from error
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from perfsuite.cli.compare import exit_code
 from perfsuite.cli.documents import Document, read_document
 from perfsuite.cli.measuring import offered
-from perfsuite.cli.sources import Files, commands_of, device_of, documents_in, stored_in
+from perfsuite.cli.sources import Files, commands_of, device_of, documents_in, foreign_lines, refuse_device, stored_in
 from perfsuite.cli.terminal import write
 from perfsuite.core.baseline import Baseline
 from perfsuite.core.errors import OptionError
@@ -37,7 +37,7 @@ def add_to(commands: "Commands") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0, or what the verdicts in a report say: 1 a regression, 3 not everything was decided."""
-    name, documents = _found(arguments)
+    name, documents, notes = _found(arguments)
     recordings = _chosen(Files(documents=documents).recordings(), arguments)
     judgements = [j for d in documents for j in d.judgements if j.all and arguments.text in j.cell.id]
     write(_heading(name, documents, recordings))
@@ -46,21 +46,22 @@ def run(arguments: argparse.Namespace) -> int:
     for cell, own in recordings.items():
         write(contents(cell, own, _baseline(documents, cell)))
     write(terminal.verdicts(judgements, offered(commands_of(documents))) if judgements else ())
-    write(Line(note, "yellow") for document in documents for note in document.notes)
+    write([*(Line(note, "yellow") for document in documents for note in document.notes), *notes])
     return exit_code(judgements) if judgements else 0
 
 
-def _found(arguments: argparse.Namespace) -> tuple[str, tuple[Document, ...]]:
-    """What is to be shown and how it is called: a path if there is one of that name, else stored cells."""
+def _found(arguments: argparse.Namespace) -> tuple[str, tuple[Document, ...], Iterable[Line]]:
+    """What is to be shown, how it is called and what was left out: a path if there is one, else stored cells."""
     path = Path(arguments.what)
-    if path.is_file():
-        return str(path), (read_document(path),)
-    if path.is_dir():
-        stored = stored_in(path, arguments.device)
-        return str(path), documents_in(path) if stored is None else tuple(map(read_document, stored.files()))
+    stored = stored_in(path, arguments.device) if path.is_dir() else None
+    if stored:
+        return str(path), tuple(map(read_document, stored.files())), foreign_lines(stored)
+    if path.exists():
+        refuse_device(path, arguments.device)
+        return str(path), documents_in(path) if path.is_dir() else (read_document(path),), ()
     if path.suffix == ".json":
         raise OptionError(f"{path}: there is no such file")
-    return arguments.what, _stored(arguments)
+    return arguments.what, _stored(arguments), ()
 
 
 def _stored(arguments: argparse.Namespace) -> tuple[Document, ...]:

@@ -12,6 +12,8 @@ from perfsuite.core.errors import OptionError
 from perfsuite.core.matrix import Cell
 from perfsuite.core.recording import Recording
 from perfsuite.core.validity import disturbance
+from perfsuite.report.headings import counted
+from perfsuite.report.layout import Line
 from perfsuite.store import BaselineStore, load_baseline
 
 RUN_PLAN = "run.json"
@@ -86,18 +88,44 @@ def source_at(path: Path, device: str | None = None) -> Source:
     """
     if not path.exists():
         raise OptionError(f"{path}: there is no such file or folder")
-    if path.is_file():
-        return Files(documents=(read_document(path),))
-    return stored_in(path, device) or Files(documents=documents_in(path))
+    stored = stored_in(path, device) if path.is_dir() else None
+    if stored:
+        return stored
+    refuse_device(path, device)
+    return Files(documents=documents_in(path) if path.is_dir() else (read_document(path),))
 
 
 def stored_in(folder: Path, device: str | None = None) -> Stored | None:
-    """The baselines of a folder of them, or of a device's folder in one; `None` if it is neither."""
-    if any(folder.glob("*/*/*/*.json")):
-        return Stored(store=BaselineStore(folder), device=device)
-    if any(folder.glob("*/*/*.json")):
-        return Stored(store=BaselineStore(folder.parent), device=folder.name)
-    return None
+    """The baselines of a folder of them, or of a device's folder in one; `None` if it is neither.
+
+    OptionError for a device other than that of a device's folder.
+    """
+    store = BaselineStore(folder)
+    if store.devices():
+        return Stored(store=store, device=device)
+    own = folder if folder.name not in ("", "..") else folder.resolve()
+    above = BaselineStore(own.parent)
+    if own.name not in above.devices():
+        return None
+    if device not in (None, own.name):
+        raise OptionError(f"--device: {folder} is the folder of one device; leave --device out, or name {own.parent}")
+    return Stored(store=above, device=own.name)
+
+
+def refuse_device(path: Path, device: str | None) -> None:
+    """OptionError if a device was asked for of what is not sorted by devices."""
+    if device is not None:
+        raise OptionError(f"--device: {path} is no folder of baselines, which alone hold several; leave --device out")
+
+
+def foreign_lines(*sources: Source) -> Iterable[Line]:
+    """A line for each folder of baselines in which there are files of somebody else."""
+    for source in sources:
+        foreign = source.store.foreign(source.device) if isinstance(source, Stored) else ()
+        if foreign:
+            more = f" and {counted(len(foreign) - 1, 'more file')}" if len(foreign) > 1 else ""
+            expected = "a baseline is JSON with 'baseline', 'digest' and 'schema'"
+            yield Line(f"left out: {foreign[0]}{more}, no baseline of perfsuite; {expected}", "yellow")
 
 
 def documents_in(folder: Path) -> tuple[Document, ...]:

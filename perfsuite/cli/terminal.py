@@ -1,5 +1,7 @@
 """Owns what the commands write: lines in colour on a terminal, plain elsewhere, complaints on standard error."""
 
+import io
+import os
 import sys
 from collections.abc import Iterable
 
@@ -17,6 +19,28 @@ def write(lines: Iterable[Line]) -> None:
         sys.stdout.write(f"{colour}{line.text}{RESET if colour else ''}\n")
 
 
-def complain(text: str, command: str) -> None:
-    """One line on standard error, with the command's name before it."""
-    sys.stderr.write(f"perfsuite {command}: {text}\n")
+def be_forgiving() -> None:
+    """From now on a character that a terminal or a pipe cannot show is escaped, and closed outputs take anything."""
+    sys.stdout, sys.stderr = (stream or _nowhere() for stream in (sys.stdout, sys.stderr))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def go_silent() -> None:
+    """Whatever is still to be written goes nowhere: nobody reads it, and Python would complain of that at its end."""
+    with _nowhere() as nowhere:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere.fileno(), stream.fileno())
+
+
+def _nowhere() -> io.TextIOWrapper:
+    return open(os.devnull, "w", encoding="utf-8")
+
+
+def complain(text: str, command: str = "") -> None:
+    """One line on standard error, with the command's name before it; where nobody can read it, nothing."""
+    try:
+        sys.stderr.write(f"perfsuite{f' {command}' if command else ''}: {text}\n")
+    except OSError:
+        go_silent()

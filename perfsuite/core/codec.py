@@ -16,6 +16,8 @@ from perfsuite.core.errors import PerfsuiteError
 
 T = TypeVar("T")
 
+WIDEST = 2**64
+"""No whole number in a file is so far from 0: with thousands of digits it would pass here and break what computes."""
 ADDED_LATER = "added later"
 """Metadata of a field that older files lack: it then has its default."""
 
@@ -97,6 +99,8 @@ def _decode_tuple(args: tuple[Any, ...], data: object, where: str) -> tuple[obje
     if item is int:  # the bulk of every file, checked in one pass
         if not all(type(value) is int for value in data):
             raise CodecError(f"{where}: expected whole numbers, found {_short(data)}")
+        for value in (min(data, default=0), max(data, default=0)):
+            _check_width(value, where)
         return tuple(data)
     return tuple(_decode(item, value, f"{where}[{index}]") for index, value in enumerate(data))
 
@@ -136,6 +140,8 @@ def _decode_enum(kind: type[Enum], data: object, where: str) -> Enum:
 
 
 def _decode_scalar(kind: type, data: object, where: str) -> object:
+    if type(data) is int:
+        _check_width(data, where)
     if kind is float and type(data) is int:
         return float(data)
     if type(data) is not kind:
@@ -143,6 +149,11 @@ def _decode_scalar(kind: type, data: object, where: str) -> object:
     if isinstance(data, float) and not math.isfinite(data):
         raise CodecError(f"{where}: expected a finite number, found {data}")
     return data
+
+
+def _check_width(value: int, where: str) -> None:
+    if not -WIDEST < value < WIDEST:
+        raise CodecError(f"{where}: {_short(value)} is too large a number; at most 20 digits are read")
 
 
 def _mapping(data: object, where: str) -> Mapping[str, object]:

@@ -92,7 +92,7 @@ class Isolation:
             return None
         with suppress(OSError, ValueError, KeyError):
             text = self._path(job, allowed).read_text(encoding="utf-8")
-            return decode(Finding, json.loads(text), where="neighbours").allowing(allowed)
+            return decode(Finding, jsontext.loads(text), where="neighbours").allowing(allowed)
         return None
 
     def _measured(self, job: SessionJob, allowed: Mapping[str, float]) -> Finding:

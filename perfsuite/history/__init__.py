@@ -23,7 +23,12 @@ def open_history(text: str, *, where: str, root: Path = Path()) -> "HistoryStore
         from perfsuite.history.store import HistoryStore
     except ImportError as error:
         raise OptionError(f"{where}: needs SQLAlchemy; pip install 'perfsuite[history]'") from error
-    return HistoryStore(_as_url(text, where, root), where=where)
+    url = _as_url(text, where, root)
+    try:
+        url.encode()
+    except UnicodeEncodeError:  # whose words may hold a part of the password
+        raise OptionError(f"{where}: not UTF-8 text; name a file or a database whose name is") from None
+    return HistoryStore(url, where=where)
 
 
 def _as_url(text: str, where: str, root: Path) -> str:

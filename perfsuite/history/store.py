@@ -10,11 +10,13 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inser
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from perfsuite.core import jsontext
+from perfsuite.core.codec import decode
 from perfsuite.core.entry import SCHEMA, RunEntry
 from perfsuite.core.errors import HistoryError, OptionError
 from perfsuite.core.secret import HIDDEN, masked
 from perfsuite.core.trend import Sighting
-from perfsuite.disk import explain
+from perfsuite.disk import ESCAPED, explain
 from perfsuite.history.tables import LAYOUT, METADATA, RUNS, SESSIONS, VALUES, VERDICTS
 
 WAIT_S = 60
@@ -57,10 +59,10 @@ class HistoryStore:
         with self._writing() as connection:
             if connection.execute(select(RUNS.c.id).where(RUNS.c.id == entry.id)).first() is not None:
                 return False
-            connection.execute(insert(RUNS), _run_row(entry))
+            connection.execute(insert(RUNS), _storable(_run_row(entry)))
             for table, rows in _rows(entry):
                 if rows:
-                    connection.execute(insert(table), rows)
+                    connection.execute(insert(table), [_storable(row) for row in rows])
         return True
 
     def cells(self) -> tuple[tuple[str, str], ...]:
@@ -144,10 +146,13 @@ class HistoryStore:
             raise HistoryError(f"{self.shown}: {self._words(error)}") from None
         except OSError as error:
             raise HistoryError(f"{self.shown}: {explain(error)}") from error
+        except (ArithmeticError, TypeError, ValueError) as error:  # a value that no column takes, or is none of ours
+            raise HistoryError(f"{self.shown}: {self._words(error)}") from None
 
-    def _words(self, error: SQLAlchemyError) -> str:
+    def _words(self, error: Exception) -> str:
         """What the database said, in one line; its own words never hold the password, and if they did, no more."""
-        said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+        said = lines[0] if lines else type(error).__name__
         password = str(self._url.password or "")
         return masked(said.replace(password, HIDDEN) if password else said)
 
@@ -167,6 +172,15 @@ def _leave_transactions_to_us(connection: Any, _: object) -> None:
 def _begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get("perfsuite_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _storable(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with texts that both kinds of database take: no half of a surrogate pair, and no character 0."""
+    return {name: _escaped(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def _escaped(value: str) -> str:
+    return value.encode(errors=ESCAPED).decode().replace("\0", "\\x00")
 
 
 def _run_row(entry: RunEntry) -> dict[str, Any]:
@@ -211,10 +225,12 @@ def _rows(entry: RunEntry) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
 
 
 def _sighting(row: Any) -> Sighting:
-    return Sighting(
-        run=row.id,
-        started_at=row.started_at,
-        commit=row.code,
-        value=row.value,
-        environment=json.loads(row.environment),
-    )
+    """CodecError, or the ValueError of what is no JSON, for a row that somebody else wrote."""
+    said = {
+        "run": row.id,
+        "started_at": row.started_at,
+        "commit": row.code,
+        "value": row.value,
+        "environment": jsontext.loads(row.environment),
+    }
+    return decode(Sighting, said, where=f"run {row.id}")

@@ -11,7 +11,7 @@ from perfsuite.core.errors import ModelLoadError, first_words
 from perfsuite.core.workload import ModelSpec
 from perfsuite.models.presets import folder_of, names, packaged_weights, preset
 
-CONFIG_ERRORS = (OSError, ValueError, KeyError, TypeError, ImportError, StrictDataclassError)
+CONFIG_ERRORS = (OSError, ValueError, KeyError, TypeError, ImportError, RecursionError, StrictDataclassError)
 """What transformers raises on a name, folder or config.json that it cannot use."""
 
 

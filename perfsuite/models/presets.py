@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from perfsuite.core import jsontext
 from perfsuite.core.errors import OptionError
 from perfsuite.core.workload import ModelSpec, Workload
 from perfsuite.disk import explain, user_path
@@ -227,7 +228,7 @@ def positions_in(config: Mapping[str, object]) -> int | None:
 
 def _folder_config(folder: Path) -> Mapping[str, object]:
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = jsontext.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}  # loading the folder says what is wrong with it
     return config if isinstance(config, dict) else {}

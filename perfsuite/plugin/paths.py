@@ -5,7 +5,7 @@ from pathlib import Path
 from perfsuite.core.errors import OptionError
 from perfsuite.disk import explain, user_path
 from perfsuite.plugin.reader import FLAGS, Reader
-from perfsuite.report.files import SUMMARY_VARIABLE, check_writable, summary_path
+from perfsuite.report.files import SUMMARY_VARIABLE, check_distinct, check_writable, summary_path
 
 REPORTS = ("json", "html", "openmetrics")
 """Flags that name a file for a report, in the order in which they are written."""
@@ -16,9 +16,7 @@ def report_paths(reader: Reader, folder: Path) -> dict[str, Path]:
     named = {name: _path(text, name, folder) for name in REPORTS if (text := reader.text(name))}
     for name, path in named.items():
         check_writable(path, FLAGS[name].option)
-    if len(set(named.values())) < len(named):
-        options = " and ".join(FLAGS[name].option for name in named)
-        raise OptionError(f"{options}: two reports in one file; name a file for each")
+    check_distinct({FLAGS[name].option: path for name, path in named.items()})
     return named
 
 

@@ -7,6 +7,7 @@ from perfsuite.core.circumstances import circumstances
 from perfsuite.core.matrix import Cell
 from perfsuite.core.units import format_bytes, format_change, format_ms, format_percent, format_seconds, format_share
 from perfsuite.core.verdict import Outcome, Verdict
+from perfsuite.disk import ESCAPED
 from perfsuite.report.achieved import achieved
 from perfsuite.report.circumstances import circumstance_lines
 from perfsuite.report.headings import counted
@@ -42,7 +43,7 @@ def markdown(run: Run, most_bytes: int = MOST_BYTES) -> str:
     head = [*_heading(run), *_gates(run), *_circumstances(run), *_commands(run)]
     tail = ["", "</details>", "", *(f"- {_escaped(note)}" for note in run.notes), ""]
     rows = list(_cells(run))
-    room = most_bytes - len("\n".join([*head, *tail]).encode()) - ROOM
+    room = most_bytes - len("\n".join([*head, *tail]).encode(errors=ESCAPED)) - ROOM
     kept = _fitting(rows, room)
     left = [] if len(kept) == len(rows) else ["", f"… and {len(rows) - len(kept)} more cells; --perf-json has all."]
     title = f"<details><summary>All {counted(len(rows), 'cell')}</summary>"
@@ -53,7 +54,7 @@ def markdown(run: Run, most_bytes: int = MOST_BYTES) -> str:
 def _fitting(rows: Sequence[Sequence[str]], room: int) -> list[Sequence[str]]:
     kept: list[Sequence[str]] = []
     for row in rows:
-        room -= len(_row(row).encode()) + 1
+        room -= len(_row(row).encode(errors=ESCAPED)) + 1
         if room < 0:
             break
         kept.append(row)

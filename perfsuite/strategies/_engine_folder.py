@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from perfsuite.core import jsontext
 from perfsuite.core.codec import CodecError, decode, encode
 from perfsuite.core.errors import OptionError
 from perfsuite.disk import explain, write_whole
@@ -131,7 +132,7 @@ def read_manifest(folder: Path, *, remedy: str) -> Manifest:
     if not file.is_file():
         raise OptionError(f"{str(folder)!r} holds no engines: it has no {MANIFEST}; {remedy}")
     try:
-        return decode(Manifest, json.loads(file.read_text(encoding="utf-8")), where=MANIFEST)
+        return decode(Manifest, jsontext.loads(file.read_text(encoding="utf-8")), where=MANIFEST)
     except (OSError, ValueError, CodecError) as error:
         raise OptionError(f"{str(file)!r} cannot be read ({error}); {remedy}") from error
 

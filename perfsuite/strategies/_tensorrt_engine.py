@@ -4,6 +4,7 @@ import hashlib
 import json
 from typing import Any
 
+from perfsuite.core import jsontext
 from perfsuite.core.errors import ModelLoadError, OptionError
 from perfsuite.core.workload import ModelFacts, ModelSpec, Workload
 from perfsuite.models.handover import Handover
@@ -33,7 +34,7 @@ def built_engine(model: ModelSpec, workloads: tuple[Workload, ...]) -> Handover:
     """What an engine's config.json says; OptionError for a longer workload or another number of GPUs than it has."""
     folder = folder_of(model.name)
     try:
-        said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        said = jsontext.loads((folder / "config.json").read_text(encoding="utf-8"))
         network, limits = said["pretrained_config"], said["build_config"]
         longest, vocabulary, dtype = int(limits["max_seq_len"]), int(network["vocab_size"]), str(network["dtype"])
     except (OSError, ValueError, KeyError, TypeError) as error:

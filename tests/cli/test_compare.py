@@ -228,6 +228,8 @@ def test_a_session_of_an_older_layout_names_it(
         (["baselines", "nowhere.json"], "nowhere.json: there is no such file or folder"),
         (["baselines", "test_speed.py"], "test_speed.py: broken, not JSON"),
         (["baselines", ".perfsuite/runs"], "name one of its runs: 2"),
+        (["baselines", "same.json", "--device=scripted"], "--device: same.json is no folder of baselines, which alone"),
+        (["baselines", "baselines/scripted", "--device=h100"], "scripted is the folder of one device; leave --device"),
         (["baselines", "same.json", "-k", "p33"], "-k: no cell's id contains 'p33'; same.json has fake/tiny/p10-o4, "),
         (["baselines", "same.json", "--allow-mismatch=colour"], "--allow-mismatch: 'colour' is not a key; choose from"),
         (["baselines", "same.json", "--tolerance=ttft.p50=5"], "'5' is not a percentage above zero"),
@@ -239,6 +241,40 @@ def test_what_cannot_be_compared_is_one_line(
     assert compare(*arguments) == (3 if "broken" in told else 2)
     (line,) = capsys.readouterr().err.splitlines()
     assert told in line
+
+
+def test_files_of_others_beside_baselines_are_left_out_and_told(
+    measured: Path, tmp_path: Path, compare: Compare, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "baselines"
+    shutil.copytree(measured / "baselines", folder)
+    own, foreign = folder / "scripted" / "tiny" / "fake", folder / "docs" / "a" / "b"
+    for path in (foreign / "c.json", foreign / "d.json", own / "x.json", folder / ".git" / "a" / "b" / "c.json"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('{"name": "other"}')
+    expected = "no baseline of perfsuite; a baseline is JSON with 'baseline', 'digest' and 'schema'"
+    for after in ("same.json", str(folder)):
+        assert compare(str(folder), after) == 0
+        told = {line for line in capsys.readouterr().out.splitlines() if line.startswith("left out: ")}
+        assert told == {f"left out: {foreign / 'c.json'} and 2 more files, {expected}"}
+
+
+@pytest.mark.usefixtures("measured")
+def test_a_folder_of_other_things_holds_no_baselines(
+    tmp_path: Path, compare: Compare, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in (".git/a/b/c.json", ".venv/a/b/c.json", "docs/a/b/c.json", "docs/a/b.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text('{"name": "other"}')
+    assert compare(str(tmp_path), "same.json") == 2
+    assert "there is nothing of perfsuite directly in this folder; name a folder" in capsys.readouterr().err
+
+
+def test_the_folder_of_a_device_may_be_the_current_one(
+    measured: Path, compare: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(measured / "baselines" / "scripted")
+    assert compare(".", str(measured / "same.json")) == 0
 
 
 def test_json_of_another_tool_is_not_ours(tmp_path: Path, compare: Compare, capsys: pytest.CaptureFixture[str]) -> None:

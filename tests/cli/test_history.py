@@ -1,6 +1,8 @@
 """The commands `perfsuite trend` and `perfsuite history import`: output, exit codes, one-line errors."""
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,14 @@ pytest.importorskip("sqlalchemy")
 
 from perfsuite import cli, runs
 from perfsuite.core.entry import run_entry
+from perfsuite.core.errors import BaselineError
+from perfsuite.core.sample import Failure
 from perfsuite.history import open_history
 from tests.builders import make_cell, make_environment, make_recording
 
+NESTED: list[object] = []
+for _ in range(500):
+    NESTED = [NESTED]
 CELLS = (make_cell(), make_cell(prompt=200))
 
 
@@ -74,13 +81,36 @@ def test_a_file_that_is_no_kept_run_names_the_key_and_the_layout(
     cases: tuple[tuple[dict[str, object], str], ...] = (
         ({"schema": 2}, "run: schema: 2; this perfsuite reads 1"),
         ({"kind": 5}, "run.kind: expected str, found 5"),
+        ({"sessions": NESTED}, "not what a run kept for its history: nested too deeply"),
     )
     for change, told in cases:
         path.write_text(json.dumps({**data, **change}))
         assert cli.main(["history", "import", str(path), history]) == 3
         assert told in capsys.readouterr().err
-    assert cli.main(["history", "import", str(tmp_path / "none.json"), history]) == 3
-    assert "cannot be read (No such file or directory)" in capsys.readouterr().err
+    path.write_text('{"schema": ' + "1" * 5000 + "}")
+    assert cli.main(["history", "import", str(path), history]) == 3
+    assert "history: it holds a number of thousands of digits" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "told"), [("none.json", "No such file or directory"), ("", "Is a directory")])
+def test_a_file_that_is_not_there_cannot_be_imported(
+    name: str, told: str, tmp_path: Path, history: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["history", "import", str(tmp_path / name), history]) == 2
+    assert f"cannot be read ({told}); name what the run kept" in capsys.readouterr().err
+
+
+def test_a_kept_run_with_text_that_no_database_takes_is_imported(tmp_path: Path, history: str) -> None:
+    recording = make_recording(failures=(Failure(stage="worker", message="half \ud800"),))
+    entry = run_entry([recording], [], run_id="c", commit="abc", perfsuite="0.1", kind="judged")
+    assert cli.main(["history", "import", str(runs.keep_entry(tmp_path, entry)), history]) == 0
+
+
+def test_what_json_cannot_hold_is_not_kept_and_one_line(tmp_path: Path) -> None:
+    entry = run_entry([make_recording()], [], run_id="c", commit="abc", perfsuite="0.1", kind="judged")
+    broken = replace(entry, sessions=(replace(entry.sessions[0], slowed=math.nan),))
+    with pytest.raises(BaselineError, match=r"c\.json: the run cannot be written: Out of range float values"):
+        runs.keep_entry(tmp_path, broken)
 
 
 def test_import_into_a_database_that_is_gone_hides_the_password(

@@ -289,6 +289,7 @@ def test_of_many_missing_shards_the_first_are_named(tmp_path: Path, capsys: pyte
         (lambda d: d["shard"].pop("code"), ": shard: lacks code"),
         (lambda d: d["cells"][0].pop("stored"), ": cells[0]: lacks 'stored'"),
         (lambda d: d["cells"][0]["gates"][0].update(tolerances={"ttft.p42": 0.1}), ": cells[0].gates: no tolerances ("),
+        (lambda d: d["cells"][0]["gates"][0]["resources"].update(memory=10**400), ": cells[0].gates: no tolerances ("),
         (lambda d: d["cells"][1]["recordings"][0].pop("samples"), ": cells[1].recordings[0]: lacks samples"),
         (lambda d: d["options"].pop("gate"), ": options: lacks 'gate'"),
         (lambda d: d["options"]["gate"].pop("sessions"), ": options.gate: lacks 'sessions'"),
@@ -320,8 +321,12 @@ def test_a_broken_shard_names_the_key(
     ("text", "told"),
     [
         ('{"cells": [', "1.json: broken, not JSON: "),
-        ("[" * 100_000, "1.json: broken, no JSON that can be read: maximum recursion depth exceeded"),
-        ('{"cells": ' + "1" * 5000 + "}", "1.json: broken, no JSON that can be read: Exceeds the limit"),
+        ("[" * 500 + "]" * 500, "1.json: broken, no JSON that can be read: nested too deeply"),
+        ("[" * 100_000, "1.json: broken, no JSON that can be read: nested too deeply"),
+        (
+            '{"cells": ' + "1" * 5000 + "}",
+            "1.json: broken, no JSON that can be read: it holds a number of thousands of digits",
+        ),
     ],
 )
 def test_a_shard_that_was_cut_off_or_is_no_json_is_one_line(
@@ -389,6 +394,28 @@ def test_a_result_is_no_place_for_a_report(tmp_path: Path, option: str, capsys: 
     assert cli.main(["merge", *paths, *(word for pair in places.items() for word in pair)]) == 2
     assert f"{option}: {paths[1]} is one of the results; name another file" in capsys.readouterr().err
     assert Path(paths[1]).read_bytes() == before
+
+
+@pytest.mark.parametrize("again", ["all.json", "below/../all.json"])
+def test_two_reports_in_one_file_are_refused_before_anything_is_written(
+    tmp_path: Path, again: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "below").mkdir()
+    paths = write_calm_shards(tmp_path)
+    places = ["-o", str(tmp_path / "all.json"), "--html", str(tmp_path / again)]
+    assert cli.main(["merge", *paths, *places]) == 2
+    told = "perfsuite merge: -o and --html: two reports in one file; name a file for each\n"
+    assert capsys.readouterr().err == told
+    assert not (tmp_path / "all.json").exists()
+
+
+def test_everything_is_written_before_anything_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perfsuite.cli.merge.write", lambda lines: 1 / 0)
+    paths = write_calm_shards(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["merge", *paths, "-o", str(tmp_path / "all.json"), "--html", str(tmp_path / "all.html")])
+    assert (tmp_path / "all.json").exists()
+    assert (tmp_path / "all.html").exists()
 
 
 def test_a_shard_is_shown_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

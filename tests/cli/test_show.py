@@ -71,6 +71,8 @@ def test_a_text_shows_every_cell_that_contains_it(show: Show, capsys: pytest.Cap
         (["gone.json"], "gone.json: there is no such file"),
         (["p10", "--baseline-dir=elsewhere"], "elsewhere: there are no baselines; record some with"),
         (["p10", "--device=h100"], "--device: 'h100' is not in baselines; choose from scripted"),
+        (["same.json", "--device=scripted"], "--device: same.json is no folder of baselines, which alone hold several"),
+        (["baselines/scripted", "--device=h100"], "baselines/scripted is the folder of one device; leave --device out"),
         (["same.json", "-k", "p33"], "same.json: no cell's id contains 'p33'; it has fake/tiny/p10-o4"),
     ],
 )

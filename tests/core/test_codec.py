@@ -120,6 +120,8 @@ def damaged(**changes: Any) -> dict[str, Any]:
             damaged(injected_slowdown=float("nan")),
             r"^recording\.injected_slowdown: expected a finite number, found nan$",
         ),
+        (damaged(session=10**400), r"^recording\.session: 10{36}\.\.\. is too large a number; at most 20 digits are"),
+        (damaged(injected_slowdown=10**400), r"^recording\.injected_slowdown: 10{36}\.\.\. is too large a number"),
         (damaged(session=None), r"^recording\.session: expected int, found None$"),
         (damaged(sesion=1), r"^recording: has the unknown sesion$"),
         (damaged(memory={}), r"^recording\.memory: lacks host_peak, peak_allocated, peak_reserved, weights$"),

@@ -47,3 +47,48 @@ def test_what_json_cannot_say_is_refused(number: float) -> None:
 
 def test_equal_data_has_one_canonical_text() -> None:
     assert jsontext.canonical({"b": 1, "a": [1, 2]}) == jsontext.canonical({"a": [1, 2], "b": 1}) == '{"a":[1,2],"b":1}'
+
+
+@given(json_data)
+def test_what_was_written_is_read(data: object) -> None:
+    assert jsontext.loads(jsontext.dumps(data)) == data
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[" * 101 + "]" * 101, "nested too deeply"),
+        ('{"a":' * 101 + "1" + "}" * 101, "nested too deeply"),
+        ("[" * 100_000, "nested too deeply"),
+        ("1" * 5000, "it holds a number of thousands of digits"),
+    ],
+)
+def test_what_nobody_could_work_on_is_one_line(text: str, told: str) -> None:
+    with pytest.raises(ValueError, match=f"^{told}$"):
+        jsontext.loads(text)
+
+
+def test_as_many_levels_as_are_allowed_are_read() -> None:
+    assert jsontext.loads("[" * 100 + "]" * 100)
+
+
+def test_what_is_no_json_is_told_as_json_does() -> None:
+    with pytest.raises(json.JSONDecodeError):
+        jsontext.loads("{oops")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (' {\n "baseline": {"a"', "baseline"),
+        ("{}", ""),
+        ("[1]", ""),
+        ("", None),
+        ("oops", None),
+        ("7", None),
+        ('{"base', None),
+        ("{", None),
+    ],
+)
+def test_the_first_key_is_seen_in_how_a_text_begins(text: str, key: str | None) -> None:
+    assert jsontext.first_key(text) == key

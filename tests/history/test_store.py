@@ -2,6 +2,7 @@
 
 import multiprocessing
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,6 +65,45 @@ def test_slowed_and_broken_sessions_are_kept_but_no_part_of_a_trend(url: str) ->
     store.append(entry("broken", failures=(Failure(stage="worker", message="gone"),)))
     assert store.cells() == ((CELL, DEVICE),)
     assert store.sightings(CELL, DEVICE, "ttft.p50") == ()
+
+
+def test_text_that_no_database_takes_is_kept_escaped(url: str) -> None:
+    store = history(url)
+    failure = Failure(stage="worker", message="half \ud800, nothing \0")
+    assert store.append(entry("broken", failures=(failure,)))
+    assert store.append(replace(entry("b"), commit="\ud800"))
+    assert {each.commit for each in store.sightings(CELL, DEVICE, "ttft.p50")} == {"\\ud800"}
+
+
+def test_a_number_that_no_column_takes_is_one_line_and_adds_nothing(url: str) -> None:
+    store, whole = history(url), entry("a")
+    with pytest.raises(HistoryError, match=r"too large|out of range") as caught:
+        store.append(replace(whole, sessions=(replace(whole.sessions[0], session=2**63),)))
+    assert len(str(caught.value).splitlines()) == 1
+    assert store.append(whole)
+
+
+def test_a_name_that_no_file_can_have_is_one_line() -> None:
+    with pytest.raises(HistoryError, match=r"a%00b: embedded null byte$"):
+        history("a\0b").check()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("perfsuite_sessions SET environment = '[]'", r"run a\.environment: expected an object, found \[\]$"),
+        (f"perfsuite_sessions SET environment = '{'[' * 5000}'", "nested too deeply$"),
+        ("perfsuite_values SET value = 'fast'", r"run a\.value: expected float, found 'fast'$"),
+        ("perfsuite_values SET value = 9e999", r"run a\.value: expected a finite number, found inf$"),
+    ],
+)
+def test_a_row_that_somebody_else_wrote_is_one_line(tmp_path: Path, change: str, told: str) -> None:
+    store = history(str(tmp_path / "history.db"))
+    store.append(entry("a"))
+    with closing(sqlite3.connect(tmp_path / "history.db")) as connection, connection:
+        connection.execute(f"UPDATE {change}")
+    with pytest.raises(HistoryError, match=told):
+        store.sightings(CELL, DEVICE, "ttft.p50")
 
 
 def test_trying_leaves_nothing_behind(url: str) -> None:
@@ -160,6 +200,8 @@ def test_a_server_that_is_gone_is_told_without_the_password(tmp_path: Path) -> N
         ("mysql://ci:geheim@db/perf", "'mysql' is not a kind of database that is known; write a file's name, sqlite"),
         ("postgresql://ci:geheim@db:port/perf", "not a URL of a database"),
         ("postgresql://ci:ge@heim@db/perf", "an '@' in a user's name or a password is written %40"),
+        ("postgresql://ci:geheim\udcff@db/perf", "not UTF-8 text; name a file or a database whose name is"),
+        ("history\udcff.db", "not UTF-8 text; name a file or a database whose name is"),
         ("sqlite://", "a history is kept in a file"),
         ("sqlite:///:memory:", "a history is kept in a file"),
     ],

@@ -95,6 +95,12 @@ def test_the_positions_of_a_folder_come_from_its_config(tmp_path, config, positi
     assert positions_of(str(tmp_path)) == positions
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"n_positions": ' + "7" * 5000 + "}"])
+def test_the_positions_of_a_folder_that_nobody_could_work_on_are_unknown(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    assert positions_of(str(tmp_path)) is None
+
+
 def test_the_positions_of_a_hub_id_or_a_broken_folder_are_unknown(tmp_path):
     (tmp_path / "config.json").write_text("{oops")
     assert positions_of("somebody/some-model") is None

@@ -70,8 +70,10 @@ def test_a_path_that_cannot_be_written_is_found_before_measuring(run: Run, proje
     assert not (project.path / ".perfsuite").exists()
 
 
-def test_two_reports_in_one_file_are_refused(run: Run, project: pytest.Pytester) -> None:
-    result = run("--perf", "--perf-json=report", "--perf-html=report")
+@pytest.mark.parametrize("again", ["report", "below/../report"])
+def test_two_reports_in_one_file_are_refused(run: Run, project: pytest.Pytester, again: str) -> None:
+    (project.path / "below").mkdir()
+    result = run("--perf", "--perf-json=report", f"--perf-html={again}")
     assert result.ret == 4
     result.stderr.fnmatch_lines(["ERROR: --perf-json and --perf-html: two reports in one file; name a file for each"])
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from perfsuite.core.errors import OptionError
-from perfsuite.report.files import append, check_writable, write
+from perfsuite.report.files import append, check_distinct, check_writable, write
 
 
 def test_a_report_that_cannot_be_written_is_one_line_and_keeps_the_old_one(
@@ -48,3 +48,17 @@ def test_what_others_wrote_to_a_summary_stays(tmp_path: Path) -> None:
 def test_a_summary_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"^GITHUB_STEP_SUMMARY: .*cannot be written \(Is a directory\)$"):
         append(tmp_path, "ours", "GITHUB_STEP_SUMMARY")
+
+
+def test_two_ways_to_write_one_file_are_one_file(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "link").symlink_to("a")
+    check_distinct({"-o": tmp_path / "a", "--html": tmp_path / "b"})
+    for again in (tmp_path / "d" / ".." / "a", tmp_path / "link"):
+        with pytest.raises(OptionError, match=r"^-o and --html: two reports in one file; name a file for each$"):
+            check_distinct({"--json": tmp_path / "c", "-o": tmp_path / "a", "--html": again})
+
+
+def test_a_summary_is_added_to_whatever_its_text(tmp_path: Path) -> None:
+    append(tmp_path / "summary", "\ud800", "GITHUB_STEP_SUMMARY")
+    assert (tmp_path / "summary").read_text() == "\\ud800"

@@ -107,3 +107,7 @@ def test_without_verdicts_the_cells_are_shown() -> None:
     text = markdown(Run(options=Options(), recordings={CALM: (make_recording(CALM),)}))
     assert text.startswith("## perfsuite: 1 cell measured, nothing judged")
     assert CALM.id in text
+
+
+def test_text_that_no_file_can_hold_is_counted() -> None:
+    assert "\ud800" in markdown(replace(run_of(), notes=("\ud800",)))
