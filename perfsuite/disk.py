@@ -49,6 +49,8 @@ def user_path(text: str) -> Path:
         raise OSError(errno.ENOENT, "there is no such home", text) from error
     try:
         path.stat()
+    except ValueError as error:
+        raise OSError(errno.EINVAL, str(error), text) from error
     except OSError as error:
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
             raise

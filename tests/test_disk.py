@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from perfsuite.disk import cache_folder, write_whole
+import pytest
+
+from perfsuite.disk import cache_folder, explain, user_path, write_whole
 
 
 def test_caches_lie_where_the_user_has_them() -> None:
@@ -23,3 +25,19 @@ def test_what_a_link_points_to_is_written_and_the_link_stays(tmp_path: Path) -> 
 def test_text_that_no_file_can_hold_is_written_escaped(tmp_path: Path) -> None:
     write_whole(tmp_path / "report", "caf\xe9 \udc80")
     assert (tmp_path / "report").read_bytes() == b"caf\xc3\xa9 \\udc80"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("~nobody-of-that-name/x", "there is no such home"), ("x" * 300, "too long"), ("a\0b", "embedded null")],
+)
+def test_a_path_that_cannot_be_is_an_error_of_the_disk(text: str, words: str) -> None:
+    with pytest.raises(OSError, match=words) as refused:
+        user_path(text)
+    assert words in explain(refused.value)
+
+
+def test_a_path_as_people_write_it_may_lead_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert user_path("~/not/there") == tmp_path / "not/there"
+    assert user_path("a/b") == Path("a/b")

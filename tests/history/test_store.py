@@ -84,15 +84,15 @@ def test_a_number_that_no_column_takes_is_one_line_and_adds_nothing(url: str) ->
 
 
 def test_a_name_that_no_file_can_have_is_one_line() -> None:
-    with pytest.raises(HistoryError, match=r"a%00b: embedded null byte$"):
-        history("a\0b").check()
+    with pytest.raises(OptionError, match=r": 'a\\x00b': .*embedded null"):
+        history("a\0b")
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
         ("perfsuite_sessions SET environment = '[]'", r"run a\.environment: expected an object, found \[\]$"),
-        (f"perfsuite_sessions SET environment = '{'[' * 5000}'", "nested too deeply$"),
+        (f"perfsuite_sessions SET environment = '{'[' * 5000 + ']' * 5000}'", "nested too deeply$"),
         ("perfsuite_values SET value = 'fast'", r"run a\.value: expected float, found 'fast'$"),
         ("perfsuite_values SET value = 9e999", r"run a\.value: expected a finite number, found inf$"),
     ],
