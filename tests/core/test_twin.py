@@ -83,7 +83,7 @@ def test_a_hundred_runs_of_the_same_code_are_never_red_and_green_nine_times_in_t
     assert found.count(Outcome.PASSED) >= 90
 
 
-@pytest.mark.parametrize("slowdown", [0.05, 0.08])
+@pytest.mark.parametrize("slowdown", [0.05, pytest.param(0.08, marks=pytest.mark.slow)])
 def test_a_real_slowdown_is_red_in_95_of_100_runs_and_never_green(slowdown: float) -> None:
     found = [outcome(Machine(seed).run(slowdown)[0]) for seed in range(100)]
     assert found.count(Outcome.REGRESSED) >= 95

@@ -50,6 +50,7 @@ def test_a_machine_that_stays_disturbed_makes_the_cell_invalid_with_the_reason(
     )
 
 
+@pytest.mark.slow
 def test_a_disturbed_session_is_not_saved_as_a_baseline(run: Run, project: pytest.Pytester) -> None:
     result = disturbed(run, project, "Stopped", "--save-baseline", "--perf-sessions=1")
     assert result.ret == 1

@@ -56,6 +56,7 @@ def test_threads_are_shared_and_given_back():
     assert ranks.world_size() == 1
 
 
+@pytest.mark.slow
 def test_drawn_weights_of_another_architecture_give_the_tokens_of_one_device(tmp_path):
     """Grouped queries, norms of heads, and windows shorter than the prompt."""
     model = saved_model(tmp_path, "gemma3_text")
