@@ -68,7 +68,7 @@ def test_a_refusal_is_an_assertion_and_one_of_perfsuites_errors():
     assert issubclass(InvalidSamplerError, PerfsuiteError)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(logits(), sampling_params())
 def test_the_strategies_draw_what_a_sampler_may_meet(rows, params):
     assert isinstance(params, SamplingParams)

@@ -70,7 +70,7 @@ recordings = st.builds(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(recordings)
 def test_any_recording_survives_json(recording: Recording) -> None:
     assert decode(Recording, json.loads(json.dumps(encode(recording)))) == recording

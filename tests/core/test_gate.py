@@ -119,7 +119,7 @@ def test_the_change_keeps_its_natural_sign_where_more_is_better() -> None:
 
 
 @given(st.lists(st.floats(min_value=5, max_value=20), min_size=2, max_size=6), st.floats(min_value=0.5, max_value=2))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_mirrored_times_where_more_is_better_give_the_same_outcome(medians: list[float], shift: float) -> None:
     sides = exact_sessions(*medians), exact_sessions(*(shift * median for median in medians))
     mirrored = [[[1 / value for value in session] for session in side] for side in sides]
@@ -362,7 +362,7 @@ def test_a_side_without_sessions_is_invalid() -> None:
     st.lists(st.lists(st.floats(min_value=0, max_value=1e308), max_size=4), max_size=4),
     st.sampled_from(["median", "mean", "p95", "p99"]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_samples_whatever_make_it_raise(baseline: Sessions, candidate: Sessions, metric: str) -> None:
     assert judge(baseline, candidate, metric=metric).outcome in Outcome
 

@@ -63,7 +63,7 @@ def questions(draw, huge=1e300):
     return logits, tuple(ids), params
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(questions())
 def test_the_distribution_is_the_one_of_transformers(question):
     logits, ids, params = question
@@ -77,7 +77,7 @@ def test_the_distribution_is_the_one_of_transformers(question):
         np.testing.assert_allclose(ours.probabilities, theirs.softmax(-1).numpy(), rtol=1e-9, atol=1e-12)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(questions(huge=1e30), st.sampled_from(["float32", "float16", "bfloat16"]))
 def test_what_processors_keep_in_any_dtype_lies_between_required_and_allowed(question, dtype):
     logits, ids, params = question

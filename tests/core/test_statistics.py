@@ -46,7 +46,7 @@ def test_the_quantile_interpolates_linearly_between_two_values() -> None:
 
 
 @given(values=TIMES, p=st.sampled_from([0.0, 0.5, 0.95, 0.99, 1.0]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_quantile_equals_the_obvious_one(values: list[float], p: float) -> None:
     assert quantile(values, p) == pytest.approx(obvious_quantile(values, p))
 

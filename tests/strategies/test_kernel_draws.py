@@ -106,7 +106,7 @@ def questions(draw):
     return logits, ids, params
 
 
-@settings(max_examples=40 if INTERPRETED else 200, deadline=None)
+@settings(max_examples=40 if INTERPRETED else 200)
 @given(questions())
 def test_only_tokens_that_the_distribution_holds_are_drawn(question):
     """With ties all over the place, in one stretch of the vocabulary or more than one."""

@@ -73,7 +73,7 @@ def questions(draw):
     return torch.tensor(logits).view(rows, vocabulary), torch.tensor(ids).view(rows, 4), params
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(questions())
 def test_the_distribution_is_the_one_of_transformers(question):
     logits, ids, params = question
@@ -83,7 +83,7 @@ def test_the_distribution_is_the_one_of_transformers(question):
     torch.testing.assert_close(ours, with_ties(scores, kept).softmax(dim=-1), rtol=1e-5, atol=1e-7)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(questions(), st.integers(0, 1000))
 def test_only_tokens_that_the_distribution_holds_are_drawn(question, seed):
     logits, ids, params = question
@@ -94,7 +94,7 @@ def test_only_tokens_that_the_distribution_holds_are_drawn(question, seed):
     assert (probabilities(logits, seen, params).gather(1, drawn.unsqueeze(1)) > 0).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(questions())
 def test_the_logits_are_left_as_they_were(question):
     logits, ids, params = question
