@@ -65,7 +65,8 @@ def test_a_complaint_that_nobody_reads_keeps_its_exit_code(left: int) -> None:
     ],
 )
 def test_what_an_output_cannot_show_is_escaped(environment: dict[str, str], note: bytes) -> None:
-    everything = {**os.environ, **environment}
+    own = {name: value for name, value in os.environ.items() if name not in ("PYTHONIOENCODING", "PYTHONUTF8")}
+    everything = {**own, **environment}
     result = subprocess.run([*COMMAND, "show", "after.json"], capture_output=True, env=everything, check=False)
     assert (result.returncode, result.stderr, result.stdout.splitlines()[-1]) == (0, b"", note)
 
